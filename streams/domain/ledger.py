@@ -1,0 +1,306 @@
+"""An agency's ledger: one cell per column and day, every cell additive.
+
+Pure. The ledger is a function of the agency's dossiers (through their contributions) and its
+dated catalogue; ``replace`` and ``relist`` keep it current by taking the old part out and putting
+the new one in, and folding everything again gives the same cells (tests hold that against an
+oracle). Any figure is a sum of cells, so figures of days, periods and groups need no other state.
+
+Distinct services are additive too. In each period a service begins to count on the later of its
+first online dossier of that period and the day it is listed at a level asked for (+1), and stops
+on the day it no longer is (-1). Those changes are cells like any other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
+
+from streams.domain.calendar import (
+    MONTHS_IN,
+    PERIOD_KINDS,
+    first_day_of_month,
+    last_day_of_month,
+    month_and_day,
+)
+from streams.domain.catalogue import LEVELS, Listing, Service, Span, covers, spans
+from streams.domain.definitions import COLUMN, COLUMNS, DEFINITIONS, used_column
+from streams.domain.dossier import ONLINE, Contribution
+
+_DAYS = 32
+"""Cells of a column in a month: index 0 is unused, so a cell's index is the day of the month."""
+
+_SUBMITTED = COLUMN["submitted_online"]
+_RECEIVED = COLUMN["received_online"]
+_RESOLVED = COLUMN["resolved_online"]
+_RESOLVED_LEVEL4 = COLUMN["resolved_online_level4"]
+_DUE, _ON_TIME = COLUMN["due"], COLUMN["on_time"]
+
+
+class _Use(NamedTuple):
+    """A definition's distinct count, resolved to what the ledger needs."""
+
+    basis: int
+    levels: frozenset[int]
+    columns: tuple[int, ...]
+    """One per period kind."""
+
+
+_BASES = ("submitted", "received")
+_USES = tuple(
+    _Use(
+        _BASES.index(d.used),
+        d.levels,
+        tuple(COLUMN[used_column(d.name, kind)] for kind in PERIOD_KINDS),
+    )
+    for d in DEFINITIONS.values()
+)
+_LENGTHS = tuple(MONTHS_IN[kind] for kind in PERIOD_KINDS)
+
+
+def _is_at(level: int) -> Callable[[Listing], bool]:
+    return lambda row: row.level == level
+
+
+_STOCKS: tuple[tuple[int, Callable[[Listing], bool]], ...] = (
+    *((COLUMN[f"listed_level{level}"], _is_at(level)) for level in LEVELS),
+    (COLUMN["eligible"], lambda row: row.eligible),
+    (COLUMN["eligible_level4"], lambda row: row.eligible and row.level == 4),
+)
+
+
+_LEVEL4 = frozenset({4})
+_LAST_DAY = last_day_of_month(9999 * 12 + 11)
+
+
+def _listed_at(listings: Service, levels: frozenset[int]) -> list[Span]:
+    return spans(listings, lambda row: row.level in levels)
+
+
+class Month:
+    """The cells of one agency's month, and each column's total."""
+
+    __slots__ = ("cells", "totals")
+
+    def __init__(self) -> None:
+        self.cells: dict[int, list[int]] = {}
+        self.totals = [0] * len(COLUMNS)
+
+    def add(self, column: int, day_of_month: int, amount: int) -> None:
+        cells = self.cells.get(column)
+        if cells is None:
+            cells = self.cells[column] = [0] * _DAYS
+        cells[day_of_month] += amount
+        self.totals[column] += amount
+
+    def rows(self) -> dict[str, list[int]]:
+        """Column name → one number per day (index 0 is the 1st); columns of zeroes are left out."""
+        return {
+            COLUMNS[column]: cells[1:] for column, cells in sorted(self.cells.items()) if any(cells)
+        }
+
+    @classmethod
+    def from_rows(cls, rows: dict[str, list[int]]) -> Month:
+        """The inverse of :meth:`rows`; columns this version does not know are ignored."""
+        month = cls()
+        for name, cells in rows.items():
+            column = COLUMN.get(name)
+            if column is not None:
+                month.cells[column] = [0, *cells, *([0] * (_DAYS - 1 - len(cells)))]
+                month.totals[column] = sum(cells)
+        return month
+
+
+class Months(dict[int, Month]):
+    """An agency's months by number (``year * 12 + month - 1``); figures are sums over these."""
+
+    def total(self, start: int, end: int) -> list[int]:
+        """Per column, the sum of the cells of the days ``start`` to ``end``, both included."""
+        sums = [0] * len(COLUMNS)
+        if end < start:
+            return sums
+        first, first_day = month_and_day(start)
+        last, last_day = month_and_day(end)
+        candidates = range(first, last + 1)
+        for number in candidates if len(candidates) < len(self) else sorted(self):
+            month = self.get(number)
+            if month is None or not first <= number <= last:
+                continue
+            from_day = first_day if number == first else 1
+            to_day = last_day if number == last else _DAYS
+            if from_day == 1 and to_day >= 31:
+                sums = [a + b for a, b in zip(sums, month.totals, strict=True)]
+            else:
+                for column, cells in month.cells.items():
+                    sums[column] += sum(cells[from_day : to_day + 1])
+        return sums
+
+
+class ServiceLedger:
+    """What the ledger remembers of one service, to know its first days and its levels."""
+
+    __slots__ = ("firsts", "level4", "listings", "online", "resolved", "spans")
+
+    def __init__(self) -> None:
+        self.listings: Service = {}
+        self.spans: tuple[list[Span], ...] = tuple([] for _ in _USES)
+        """Per use: the days on which the service is listed at a level asked for."""
+        self.level4: list[Span] = []
+        self.online: tuple[dict[int, int], dict[int, int]] = ({}, {})
+        """Per basis (submitted, received): day → number of counted online dossiers."""
+        self.firsts: tuple[dict[tuple[int, int], int], dict[tuple[int, int], int]] = ({}, {})
+        """Per basis: (kind's index, first month of a period) → first day with such a dossier."""
+        self.resolved: dict[tuple[int, int], int] = {}
+        """(submitted_on, resolved_on) → number of counted online dossiers."""
+
+    def online_dossiers(self, basis: str, start: int, end: int) -> tuple[int, int, int] | None:
+        """``(dossiers, first day, last day)`` of online dossiers from ``start`` to ``end``."""
+        days = self.online[_BASES.index(basis)]
+        within = [day for day in days if start <= day <= end]
+        if not within:
+            return None
+        return sum(days[day] for day in within), min(within), max(within)
+
+
+def _used_cells(first: int, last: int, listed: Iterable[Span]) -> Iterator[tuple[int, int]]:
+    """When a service with its first dossier on ``first`` begins (+1) and stops (-1) to count.
+
+    ``last`` is the period's last day; later changes belong to no cell of this period.
+    """
+    for span in listed:
+        if span.end > first and span.start <= last:
+            yield max(first, span.start), 1
+            if span.end <= last:
+                yield span.end, -1
+
+
+class AgencyLedger:
+    """The ledger of one agency. ``changed`` collects the months touched since it was cleared."""
+
+    __slots__ = ("changed", "months", "services")
+
+    def __init__(self) -> None:
+        self.months = Months()
+        self.services: dict[str, ServiceLedger] = {}
+        self.changed: set[int] = set()
+
+    def replace(self, old: Contribution | None, new: Contribution | None) -> None:
+        """A dossier's contribution was ``old`` and is ``new``."""
+        if old == new:
+            return
+        if old is not None:
+            self._count(old, -1)
+        if new is not None:
+            self._count(new, 1)
+
+    def relist(self, code: str, listings: Service) -> None:
+        """The listings of service ``code`` are now ``listings``."""
+        service = self._service(code)
+        if listings == service.listings:
+            return
+        self._stock(service.listings, -1)
+        self._stock(listings, 1)
+        service.listings = listings
+        renewed = tuple(_listed_at(listings, use.levels) for use in _USES)
+        for use, before, after in zip(_USES, service.spans, renewed, strict=True):
+            if before == after:
+                continue
+            for (kind, month), first in service.firsts[use.basis].items():
+                last = last_day_of_month(month + _LENGTHS[kind] - 1)
+                self._used(use.columns[kind], first, last, before, -1)
+                self._used(use.columns[kind], first, last, after, 1)
+        service.spans = renewed
+        level4_before, level4 = service.level4, _listed_at(listings, _LEVEL4)
+        service.level4 = level4
+        if level4_before != level4:
+            for (submitted_on, resolved_on), dossiers in service.resolved.items():
+                change = covers(level4, submitted_on) - covers(level4_before, submitted_on)
+                if change:
+                    self._add(_RESOLVED_LEVEL4, resolved_on, change * dossiers)
+
+    def _service(self, code: str) -> ServiceLedger:
+        service = self.services.get(code)
+        if service is None:
+            service = self.services[code] = ServiceLedger()
+        return service
+
+    def _add(self, column: int, day: int, amount: int) -> None:
+        number, day_of_month = month_and_day(day)
+        month = self.months.get(number)
+        if month is None:
+            month = self.months[number] = Month()
+        month.add(column, day_of_month, amount)
+        self.changed.add(number)
+
+    def _count(self, c: Contribution, sign: int) -> None:
+        self._add(_SUBMITTED + c.channel, c.submitted_on, sign)
+        if c.received_on is not None:
+            self._add(_RECEIVED + c.channel, c.received_on, sign)
+        if c.resolved_on is not None:
+            self._add(_RESOLVED + c.channel, c.resolved_on, sign)
+            if c.due:
+                self._add(_DUE, c.resolved_on, sign)
+            if c.on_time:
+                self._add(_ON_TIME, c.resolved_on, sign)
+        if c.channel != ONLINE:
+            return
+        service = self._service(c.service)
+        self._use(service, 0, c.submitted_on, sign)
+        if c.received_on is not None:
+            self._use(service, 1, c.received_on, sign)
+        if c.resolved_on is not None:
+            key = c.submitted_on, c.resolved_on
+            dossiers = service.resolved.get(key, 0) + sign
+            if dossiers:
+                service.resolved[key] = dossiers
+            else:
+                del service.resolved[key]
+            if covers(service.level4, c.submitted_on):
+                self._add(_RESOLVED_LEVEL4, c.resolved_on, sign)
+
+    def _use(self, service: ServiceLedger, basis: int, day: int, sign: int) -> None:
+        """One online dossier more or less on ``day``: move the first days it changes."""
+        days = service.online[basis]
+        before = days.get(day, 0)
+        after = before + sign
+        if after:
+            days[day] = after
+        else:
+            del days[day]
+        if before and after:
+            return
+        firsts = service.firsts[basis]
+        month, _ = month_and_day(day)
+        for kind, length in enumerate(_LENGTHS):
+            key = kind, month - month % length
+            known = firsts.get(key)
+            if after:
+                if known is not None and known <= day:
+                    continue
+                first: int | None = day
+            else:
+                if known != day:
+                    continue
+                start, end = first_day_of_month(key[1]), last_day_of_month(key[1] + length - 1)
+                first = min((d for d in days if start <= d <= end), default=None)
+            last = last_day_of_month(key[1] + length - 1)
+            for index, use in enumerate(_USES):
+                if use.basis == basis:
+                    if known is not None:
+                        self._used(use.columns[kind], known, last, service.spans[index], -1)
+                    if first is not None:
+                        self._used(use.columns[kind], first, last, service.spans[index], 1)
+            if first is None:
+                del firsts[key]
+            else:
+                firsts[key] = first
+
+    def _used(self, column: int, first: int, last: int, listed: list[Span], sign: int) -> None:
+        for day, change in _used_cells(first, last, listed):
+            self._add(column, day, sign * change)
+
+    def _stock(self, listings: Service, sign: int) -> None:
+        for column, holds in _STOCKS:
+            for span in spans(listings, holds):
+                self._add(column, span.start, sign)
+                if span.end <= _LAST_DAY:
+                    self._add(column, span.end, -sign)

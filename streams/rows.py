@@ -1,0 +1,152 @@
+"""Rows as bytes: what is written to changelogs and to the public topic, and read back.
+
+Pure. Table rows (dossiers, services) are private: one version byte, then MessagePack. Rows of
+``agency-months`` are public JSON, meant to be read by anyone with a Kafka client and DuckDB:
+
+``{"agency": "H56", "month": "2022-01", "last_event_at": 1641348000000, "latest_day": "2022-01-05",
+"columns": {"submitted_online": [0, 0, 3, …], …}}``
+
+``columns`` has one number per day of the month (31 slots), zero columns left out; the names are
+:data:`streams.domain.definitions.COLUMNS`. ``last_event_at`` (broker time, ms) and ``latest_day``
+(the latest day of a submission or a processing step) speak of the agency, as far as was known when
+the row was written: an agency's value is the greatest over its rows.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import NamedTuple
+
+import msgspec
+import orjson
+
+from streams.domain.calendar import month_name, parse_month
+from streams.domain.catalogue import Listing, Service
+from streams.domain.dossier import Dossier
+from streams.domain.ledger import Month
+
+_VERSION = b"\x01"
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_dossier = msgspec.msgpack.Decoder(Dossier).decode
+_decode_service = msgspec.msgpack.Decoder(dict[int, Listing]).decode
+
+
+class UnreadableRowError(ValueError):
+    """A changelog row that this version cannot read: never guess, never skip."""
+
+
+def row_key(agency: str, code: str) -> bytes:
+    """The key of a dossier's or service's row. Codes hold no spaces, so it is unambiguous."""
+    return f"{agency} {code}".encode()
+
+
+def split_row_key(key: bytes) -> tuple[str, str]:
+    """The inverse of :func:`row_key`."""
+    agency, _, code = key.decode().partition(" ")
+    return agency, code
+
+
+def progress_key(topic: str) -> bytes:
+    """The key under which a changelog keeps how far its source topic was taken in."""
+    return f" {topic}".encode()
+
+
+def is_progress(key: bytes) -> bool:
+    """Whether a changelog key is a progress mark; agency codes never start with a space."""
+    return key.startswith(b" ")
+
+
+def encode_progress(next_offset: int) -> bytes:
+    """The next offset to take in; every row of the records before it is in the log."""
+    return b"%d" % next_offset
+
+
+def encode_dossier(dossier: Dossier) -> bytes:
+    """One version byte and the MessagePack of the facts."""
+    return _VERSION + _encode(dossier)
+
+
+def decode_dossier(row: bytes) -> Dossier:
+    """The inverse of :func:`encode_dossier`. Raises :class:`UnreadableRowError`."""
+    _check_version(row)
+    try:
+        return _decode_dossier(memoryview(row)[1:])
+    except msgspec.MsgspecError as error:
+        raise UnreadableRowError(f"dossier row: {error}") from error
+
+
+def encode_service(service: Service) -> bytes:
+    """One version byte and the MessagePack of the listings by effective day."""
+    return _VERSION + _encode(service)
+
+
+def decode_service(row: bytes) -> Service:
+    """The inverse of :func:`encode_service`. Raises :class:`UnreadableRowError`."""
+    _check_version(row)
+    try:
+        return _decode_service(memoryview(row)[1:])
+    except msgspec.MsgspecError as error:
+        raise UnreadableRowError(f"service row: {error}") from error
+
+
+def _check_version(row: bytes) -> None:
+    if row[:1] != _VERSION:
+        raise UnreadableRowError(
+            f"row: version {row[:1]!r} is not {_VERSION!r}; a newer hoso wrote it"
+        )
+
+
+class AgencyMonth(NamedTuple):
+    """A row of ``agency-months``."""
+
+    agency: str
+    month: int
+    """``year * 12 + month - 1``."""
+    last_event_at: int | None
+    """Broker time of the agency's last accepted event, ms since the epoch."""
+    latest_day: int | None
+    """The latest day (ordinal) of an accepted submission or processing step of the agency."""
+    cells: Month
+
+
+def agency_month_key(agency: str, month: int) -> bytes:
+    """``agency/YYYY-MM``."""
+    return f"{agency}/{month_name(month)}".encode()
+
+
+def split_agency_month_key(key: bytes) -> tuple[str, int]:
+    """The inverse of :func:`agency_month_key`; an agency code may itself hold a slash."""
+    agency, _, month = key.decode().rpartition("/")
+    return agency, parse_month(month)
+
+
+def encode_agency_month(row: AgencyMonth) -> bytes:
+    """Public JSON, see the module's docstring."""
+    return orjson.dumps(
+        {
+            "agency": row.agency,
+            "month": month_name(row.month),
+            "last_event_at": row.last_event_at,
+            "latest_day": None
+            if row.latest_day is None
+            else date.fromordinal(row.latest_day).isoformat(),
+            "columns": row.cells.rows(),
+        }
+    )
+
+
+def decode_agency_month(value: bytes) -> AgencyMonth:
+    """The inverse of :func:`encode_agency_month`. Raises :class:`UnreadableRowError`."""
+    try:
+        row = orjson.loads(value)
+        day = row["latest_day"]
+        return AgencyMonth(
+            row["agency"],
+            parse_month(row["month"]),
+            row["last_event_at"],
+            None if day is None else date.fromisoformat(day).toordinal(),
+            Month.from_rows(row["columns"]),
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise UnreadableRowError(f"agency-months row: {error}") from error
