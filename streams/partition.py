@@ -1,0 +1,280 @@
+"""The state of one partition: its dossiers, its services and the ledgers derived from them.
+
+Pure but for the store of dossier rows. State changes in two places only: ``Chunk`` (new facts, on
+behalf of the pipeline) and ``absorb_*`` (changelog rows, during recovery). Both only ever merge, so
+state never loses a fact, whatever is read or taken in twice, late, or from another owner.
+
+What survives a crash: the rows a chunk names in its writes, once the broker has them. Ledgers are
+derived and folded anew after every recovery.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from streams.domain import catalogue, dossier
+from streams.domain.calendar import day_of, month_and_day
+from streams.domain.catalogue import Listing, Service
+from streams.domain.dossier import UNKNOWN, Dossier, Outcome, Step, Submission, contribution
+from streams.domain.ledger import AgencyLedger, Month
+from streams.rows import (
+    AgencyMonth,
+    decode_agency_month,
+    decode_dossier,
+    decode_service,
+    encode_dossier,
+    encode_service,
+    is_progress,
+    row_key,
+    split_row_key,
+)
+from streams.stores import Store
+
+
+class Seen(NamedTuple):
+    """The latest that was accepted of an agency; each part only grows."""
+
+    at: int | None
+    """Broker time in ms of the last accepted event."""
+    day: int | None
+    """The latest day of an accepted submission or processing step."""
+
+
+NOT_SEEN = Seen(None, None)
+
+
+def later(one: Seen, other: Seen) -> Seen:
+    """Part by part the greater."""
+    return Seen(_greater(one.at, other.at), _greater(one.day, other.day))
+
+
+def _greater(a: int | None, b: int | None) -> int | None:
+    if a is None or b is None:
+        return b if a is None else a
+    return max(a, b)
+
+
+class Partition:
+    """The state of partition ``number``."""
+
+    def __init__(self, number: int, dossiers: Store) -> None:
+        self.number = number
+        self.dossiers = dossiers
+        self.services: dict[bytes, Service] = {}
+        self.ledgers: dict[str, AgencyLedger] = {}
+        self.seen: dict[str, Seen] = {}
+        self.published: dict[tuple[str, int], dict[str, list[int]]] = {}
+        """Columns of the agency-months rows read in recovery, until they are compared."""
+        self.progress: dict[str, int] = {}
+        """Source topic → the next offset to take in, as its changelog has it."""
+        self._unmerged: dict[bytes, bool] = {}
+
+    def ledger(self, agency: str) -> AgencyLedger:
+        """The agency's ledger, made on first use."""
+        ledger = self.ledgers.get(agency)
+        if ledger is None:
+            ledger = self.ledgers[agency] = AgencyLedger()
+        return ledger
+
+    def note(self, agency: str, seen: Seen) -> None:
+        """Something of the agency was accepted."""
+        self.seen[agency] = later(self.seen.get(agency, NOT_SEEN), seen)
+
+    # Recovery
+
+    def absorb_dossiers(self, records: list[tuple[bytes, bytes]]) -> None:
+        """Merge rows of the dossiers changelog, in the order of the log."""
+        fresh: dict[bytes, bytes] = {}
+        get = self.dossiers.get
+        for key, row in records:
+            if is_progress(key):
+                self._advance(key, row)
+                continue
+            known = fresh.get(key) or get(key)
+            if known is None or known == row:
+                fresh[key] = row
+                self._unmerged.pop(key, None)
+                continue
+            merged = encode_dossier(dossier.merge(decode_dossier(known), decode_dossier(row)))
+            fresh[key] = merged
+            if merged == row:
+                self._unmerged.pop(key, None)
+            else:
+                self._unmerged[key] = True
+        self.dossiers.put_many(fresh)
+
+    def absorb_services(self, records: list[tuple[bytes, bytes]]) -> None:
+        """Merge rows of the services changelog."""
+        for key, row in records:
+            if is_progress(key):
+                self._advance(key, row)
+                continue
+            read = decode_service(row)
+            merged = catalogue.merge(self.services.get(key, {}), read)
+            self.services[key] = merged
+            if merged == read:
+                self._unmerged.pop(key, None)
+            else:
+                self._unmerged[key] = False
+
+    def absorb_months(self, records: list[tuple[bytes, bytes]]) -> None:
+        """Take in published agency-months rows: what was seen, and what must be compared."""
+        for _, value in records:
+            row = decode_agency_month(value)
+            self.note(row.agency, Seen(row.last_event_at, row.latest_day))
+            self.published[row.agency, row.month] = row.cells.rows()
+
+    def _advance(self, key: bytes, row: bytes) -> None:
+        topic = key[1:].decode()
+        self.progress[topic] = max(self.progress.get(topic, 0), int(row))
+
+    def unmerged(self) -> tuple[dict[bytes, bytes], dict[bytes, bytes]]:
+        """Dossier and service rows whose last changelog record lacks facts that are known.
+
+        A worker that had lost the partition may have written an older row last; writing these
+        again makes the changelog whole even after compaction. Clears the list.
+        """
+        dossiers: dict[bytes, bytes] = {}
+        services: dict[bytes, bytes] = {}
+        for key, of_dossier in self._unmerged.items():
+            if not of_dossier:
+                services[key] = encode_service(self.services[key])
+            elif (row := self.dossiers.get(key)) is not None:
+                dossiers[key] = row
+        self._unmerged.clear()
+        return dossiers, services
+
+    def fold(self, slice_size: int = 2000) -> Iterator[int]:
+        """Derive the ledgers from all dossiers and services, from nothing.
+
+        Yields the number of rows done after each slice, so that a caller can let others run.
+        """
+        self.ledgers = {}
+        done = 0
+        for key, service in self.services.items():
+            agency, code = split_row_key(key)
+            self.ledger(agency).relist(code, service)
+            done += 1
+            if done % slice_size == 0:
+                yield done
+        for key, row in self.dossiers.items():
+            agency, _ = split_row_key(key)
+            self.ledger(agency).replace(None, contribution(decode_dossier(row)))
+            done += 1
+            if done % slice_size == 0:
+                yield done
+        yield done
+
+    def unpublished(self) -> set[tuple[str, int]]:
+        """The (agency, month) pairs whose published row differs from the fold.
+
+        They are what a crash left behind, or an earlier version of the counting rules, or a
+        worker that wrote after it had lost the partition. Forgets the published rows.
+        """
+        differing = {
+            (agency, month)
+            for agency, ledger in self.ledgers.items()
+            for month, cells in ledger.months.items()
+            if self.published.pop((agency, month), {}) != cells.rows()
+        }
+        differing.update(key for key, columns in self.published.items() if columns)
+        self.published.clear()
+        for ledger in self.ledgers.values():
+            ledger.changed.clear()
+        return differing
+
+    def month_row(self, agency: str, month: int) -> AgencyMonth:
+        """The agency-months row as it should stand."""
+        seen = self.seen.get(agency, NOT_SEEN)
+        ledger = self.ledgers.get(agency)
+        cells = ledger.months.get(month) if ledger is not None else None
+        return AgencyMonth(agency, month, seen.at, seen.day, cells or Month())
+
+
+class Chunk:
+    """Facts taken into one partition together; each touched row is read and written once.
+
+    Merge with :meth:`submission`, :meth:`step` and :meth:`listing`, then :meth:`close`.
+    """
+
+    def __init__(self, partition: Partition) -> None:
+        self._partition = partition
+        self._before: dict[bytes, Dossier] = {}
+        self._after: dict[bytes, Dossier] = {}
+        self._services: dict[bytes, Service] = {}
+        self._agencies: dict[bytes, str] = {}
+        self._seen: dict[str, Seen] = {}
+        self.dossier_rows: dict[bytes, bytes] = {}
+        self.service_rows: dict[bytes, bytes] = {}
+        self.months: set[tuple[str, int]] = set()
+
+    def submission(self, agency: str, code: str, fact: Submission) -> Outcome:
+        """Merge a submission of dossier ``code``."""
+        key = row_key(agency, code)
+        state, outcome = dossier.merge_submission(self._dossier(key, agency), fact)
+        self._after[key] = state
+        return outcome
+
+    def step(self, agency: str, code: str, status: int, fact: Step) -> Outcome:
+        """Merge a processing fact of dossier ``code``."""
+        key = row_key(agency, code)
+        state, outcome = dossier.merge_step(self._dossier(key, agency), status, fact)
+        self._after[key] = state
+        return outcome
+
+    def listing(self, agency: str, code: str, effective_from: int, fact: Listing) -> Outcome:
+        """Merge a catalogue fact of service ``code``."""
+        key = row_key(agency, code)
+        service = self._services.get(key)
+        if service is None:
+            service = self._partition.services.get(key, {})
+            self._agencies[key] = agency
+        self._services[key], outcome = catalogue.merge_listing(service, effective_from, fact)
+        return outcome
+
+    def note(self, agency: str, at: int, day: int | None) -> None:
+        """An event of the agency was accepted at broker time ``at`` (ms), for ``day`` if any."""
+        known = self._seen.get(agency)
+        seen = Seen(at, day)
+        self._seen[agency] = seen if known is None else later(known, seen)
+
+    def _dossier(self, key: bytes, agency: str) -> Dossier:
+        state = self._after.get(key)
+        if state is None:
+            row = self._partition.dossiers.get(key)
+            state = UNKNOWN if row is None else decode_dossier(row)
+            self._before[key] = state
+            self._agencies[key] = agency
+        return state
+
+    def close(self) -> None:
+        """Move the partition's state: rows, ledgers, what was seen; name what must be written.
+
+        Every touched row is written, also one that did not change: a replay may meet state that
+        is ahead of its changelog, and what is not written again could be lost.
+        """
+        partition = self._partition
+        for key, service in self._services.items():
+            agency, code = self._agencies[key], key.decode().partition(" ")[2]
+            partition.ledger(agency).relist(code, service)
+            partition.services[key] = service
+            self.service_rows[key] = encode_service(service)
+        rows: dict[bytes, bytes] = {}
+        for key, state in self._after.items():
+            rows[key] = encode_dossier(state)
+            partition.ledger(self._agencies[key]).replace(
+                contribution(self._before[key]), contribution(state)
+            )
+        partition.dossiers.put_many(rows)
+        self.dossier_rows = rows
+        for agency, seen in self._seen.items():
+            partition.note(agency, seen)
+        for agency, ledger in partition.ledgers.items():
+            self.months.update((agency, month) for month in ledger.changed)
+            ledger.changed.clear()
+        for agency, seen in self._seen.items():
+            # Also when no cell changed, the month of the broker's day says when the agency was
+            # last heard of.
+            if seen.at is not None:
+                self.months.add((agency, month_and_day(day_of(seen.at * 1000))[0]))

@@ -1,0 +1,162 @@
+"""Every setting of hoso, read from ``HOSO_…`` environment variables, in one typed place.
+
+A wrong value is named together with what was expected, before anything starts
+(:class:`SettingsError`). The README documents each; a test compares.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Mapping
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from streams.domain.definitions import DEFAULT_DEFINITION, DEFINITIONS
+
+AsOf = date | Literal["today", "latest"]
+
+
+class SettingsError(ValueError):
+    """One or more settings are wrong; each is named on a line of its own."""
+
+
+class Settings(BaseSettings):
+    """How a process of hoso runs. Frozen; see :func:`load`."""
+
+    model_config = SettingsConfigDict(env_prefix="HOSO_", frozen=True, extra="ignore")
+
+    brokers: str = Field("127.0.0.1:9092", description="Kafka bootstrap servers, host:port,…")
+    topic_prefix: str = Field(
+        "hoso.", pattern=r"^[A-Za-z0-9._-]*$", description="goes in front of every topic"
+    )
+    partitions: int = Field(12, ge=1, le=1000, description="partitions of every topic")
+    replication: int = Field(1, ge=1, le=10, description="replication factor of new topics")
+    create_topics: bool = Field(True, description="create missing topics at the start")
+    app_id: str = Field(
+        "hoso", pattern=r"^[A-Za-z0-9._-]+$", description="consumer group and changelog prefix"
+    )
+    store: Literal["memory", "rocksdb"] = Field("memory", description="where dossier rows are kept")
+    data_dir: Path = Field(Path("./data"), description="local state (rocksdb), one per worker")
+    web_host: str = Field("127.0.0.1", min_length=1, description="address of API and metrics")
+    web_port: int = Field(6066, ge=0, le=65535, description="port of API and metrics")
+    definition: str = Field(DEFAULT_DEFINITION, description="definition behind /metrics")
+    as_of: Annotated[AsOf, Field(union_mode="left_to_right")] = Field(
+        "today", description="as-of day of /metrics: today, latest, or a date"
+    )
+    log_format: Literal["text", "json"] = Field(
+        "text", description="log lines for people or machines"
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="least level"
+    )
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        "PLAINTEXT", description="how to talk to the brokers"
+    )
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        "PLAIN", description="SASL mechanism"
+    )
+    sasl_username: str | None = Field(None, description="SASL user")
+    sasl_password: SecretStr | None = Field(None, description="SASL password")
+    ssl_cafile: Path | None = Field(None, description="CA certificates (PEM)")
+    ssl_certfile: Path | None = Field(None, description="client certificate (PEM)")
+    ssl_keyfile: Path | None = Field(None, description="client key (PEM)")
+
+    @field_validator("log_level", "store", "log_format", mode="before")
+    @classmethod
+    def _lower(cls, value: Any) -> Any:
+        return value.lower() if isinstance(value, str) else value
+
+    @field_validator("definition")
+    @classmethod
+    def _known_definition(cls, value: str) -> str:
+        if value not in DEFINITIONS:
+            raise ValueError(f"expected one of {', '.join(DEFINITIONS)}")
+        return value
+
+    @field_validator("brokers")
+    @classmethod
+    def _host_port(cls, value: str) -> str:
+        for server in value.split(","):
+            host, sep, port = server.strip().rpartition(":")
+            if not (sep and host and port.isdecimal() and 0 < int(port) < 65536):
+                raise ValueError(f"expected host:port[,host:port…], found {server.strip()!r}")
+        return ",".join(server.strip() for server in value.split(","))
+
+    def topic(self, name: str) -> str:
+        """A contract topic's full name."""
+        return f"{self.topic_prefix}{name}"
+
+    def changelog(self, table: str) -> str:
+        """The changelog topic of a table of this application."""
+        return f"{self.app_id}-{table}-changelog"
+
+    def ssl_context(self) -> ssl.SSLContext | None:
+        """TLS as configured, or None for plain protocols. Raises ``SettingsError``."""
+        if "SSL" not in self.security_protocol:
+            return None
+        try:
+            context = ssl.create_default_context(cafile=self.ssl_cafile)
+            if self.ssl_certfile is not None:
+                context.load_cert_chain(self.ssl_certfile, self.ssl_keyfile)
+        except (OSError, ssl.SSLError) as error:
+            raise SettingsError(
+                f"HOSO_SSL_*: {error}; expected readable PEM files "
+                f"(CA {self.ssl_cafile}, certificate {self.ssl_certfile}, key {self.ssl_keyfile})"
+            ) from error
+        return context
+
+    def client_options(self) -> dict[str, Any]:
+        """What every aiokafka client of ours is given."""
+        options: dict[str, Any] = {
+            "bootstrap_servers": self.brokers.split(","),
+            "security_protocol": self.security_protocol,
+        }
+        context = self.ssl_context()
+        if context is not None:
+            options["ssl_context"] = context
+        if self.security_protocol.startswith("SASL"):
+            options |= {
+                "sasl_mechanism": self.sasl_mechanism,
+                "sasl_plain_username": self.sasl_username,
+                "sasl_plain_password": self.sasl_password.get_secret_value()
+                if self.sasl_password
+                else None,
+            }
+        return options
+
+
+def load(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
+    """Read the settings, ``overrides`` (None = not given) before the environment.
+
+    Raises :class:`SettingsError` that names each wrong variable, its value and what was expected.
+    """
+    given = {name: value for name, value in overrides.items() if value is not None}
+    if environ is not None:
+        named = {
+            name.removeprefix("HOSO_").lower(): value
+            for name, value in environ.items()
+            if name.startswith("HOSO_")
+        }
+        known = {name: value for name, value in named.items() if name in Settings.model_fields}
+        given = known | given
+    try:
+        settings = Settings(**given)
+    except ValidationError as error:
+        lines = []
+        for problem in error.errors():
+            name = str(problem["loc"][0]).upper()
+            expected = problem["msg"].removeprefix("Value error, ")
+            lines.append(f"HOSO_{name}: {problem['input']!r} is not valid: {expected}")
+        raise SettingsError("\n".join(dict.fromkeys(lines))) from error
+    if settings.security_protocol.startswith("SASL") and not (
+        settings.sasl_username and settings.sasl_password
+    ):
+        raise SettingsError(
+            f"HOSO_SASL_USERNAME, HOSO_SASL_PASSWORD: missing; "
+            f"{settings.security_protocol} needs both"
+        )
+    return settings

@@ -1,0 +1,148 @@
+"""Where the dossier rows of one partition are kept: in memory, or in RocksDB on local disk.
+
+A store is a cache of its changelog, never the truth: it may be ahead (rows put before the broker
+acknowledged them), behind, or gone. ``position`` says from which changelog offset reading must go
+on; it is only moved once everything before it is in the store. Rows ahead of it are harmless,
+because rows merge (see :mod:`streams.domain.dossier`).
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+
+class Store(Protocol):
+    """The dossier rows of one partition."""
+
+    def get(self, key: bytes) -> bytes | None:
+        """The row, or None."""
+
+    def put_many(self, rows: dict[bytes, bytes]) -> None:
+        """Put rows in; the last of a key wins."""
+
+    def items(self) -> Iterator[tuple[bytes, bytes]]:
+        """Every row, in no particular order; not to be changed meanwhile."""
+
+    def __len__(self) -> int:
+        """The number of rows, exact in memory and an estimate on disk."""
+
+    @property
+    def position(self) -> int:
+        """The changelog offset to read on from; 0 for an empty store."""
+
+    def set_position(self, offset: int) -> None:
+        """Everything before ``offset`` of the changelog is in the store."""
+
+    def clear(self) -> None:
+        """Forget everything, position included."""
+
+    def close(self) -> None:
+        """Release what the store holds; rows on disk stay."""
+
+
+class MemoryStore:
+    """Rows in a dict; a restart reads the whole changelog."""
+
+    def __init__(self) -> None:
+        self._rows: dict[bytes, bytes] = {}
+        self._position = 0
+        self.get = self._rows.get
+        self.put_many = self._rows.update
+
+    def items(self) -> Iterator[tuple[bytes, bytes]]:
+        return iter(self._rows.items())
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @property
+    def position(self) -> int:
+        return self._position
+
+    def set_position(self, offset: int) -> None:
+        self._position = offset
+
+    def clear(self) -> None:
+        self._rows.clear()
+        self._position = 0
+
+    def close(self) -> None:
+        self.clear()
+
+
+class RocksStore:
+    """Rows in RocksDB under ``directory``; a restart reads only the changelog's tail.
+
+    A database that cannot be opened is moved out of the way and rebuilt from the changelog. Raises
+    ``ModuleNotFoundError`` where the optional package ``rocksdict`` is missing.
+    """
+
+    # Codes are at least one character long and never a control character, so no row has this key.
+    _POSITION = b"\x00position"
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._db = self._open()
+            stored = self._db.get(self._POSITION)
+        except ModuleNotFoundError:
+            raise
+        except Exception:  # rocksdict raises plain Exception for corruption and held locks alike
+            damaged = directory.with_name(f"{directory.name}.damaged")
+            shutil.rmtree(damaged, ignore_errors=True)
+            if directory.exists():
+                directory.rename(damaged)
+            self._db = self._open()
+            stored = None
+        self._position = int(stored) if stored is not None else 0
+
+    def _open(self) -> Any:
+        from rocksdict import Options, Rdict
+
+        options = Options(raw_mode=True)
+        options.create_if_missing(True)
+        options.set_max_open_files(256)
+        options.set_write_buffer_size(32 * 1024 * 1024)
+        return Rdict(str(self._directory), options)
+
+    def get(self, key: bytes) -> bytes | None:
+        row: bytes | None = self._db.get(key)
+        return row
+
+    def put_many(self, rows: dict[bytes, bytes]) -> None:
+        from rocksdict import WriteBatch
+
+        batch = WriteBatch(raw_mode=True)
+        for key, row in rows.items():
+            batch.put(key, row)
+        self._db.write(batch)
+
+    def items(self) -> Iterator[tuple[bytes, bytes]]:
+        for key, row in self._db.items():
+            if key != self._POSITION:
+                yield key, row
+
+    def __len__(self) -> int:
+        estimate = self._db.property_int_value("rocksdb.estimate-num-keys") or 0
+        return max(0, int(estimate) - (1 if self._position else 0))
+
+    @property
+    def position(self) -> int:
+        return self._position
+
+    def set_position(self, offset: int) -> None:
+        self._position = offset
+        self._db[self._POSITION] = b"%d" % offset
+
+    def clear(self) -> None:
+        self._db.close()
+        shutil.rmtree(self._directory, ignore_errors=True)
+        self._position = 0
+        self._db = self._open()
+
+    def close(self) -> None:
+        self._db.close()
