@@ -102,7 +102,7 @@ class EmbeddedBroker:
                 stderr=subprocess.STDOUT,
                 env=_environment(),
                 start_new_session=True,  # Ctrl-C is for us; we then stop the broker in order
-                preexec_fn=_die_with_parent(),
+                preexec_fn=die_with_parent(),
             )
         except OSError as error:
             raise BrokerError(f"the embedded broker {binary} cannot be run: {error}") from error
@@ -111,7 +111,7 @@ class EmbeddedBroker:
         atexit.register(self.stop)
         deadline = time.monotonic() + self._start_timeout
         try:
-            while not answers(HOST, port):
+            while not brokers_at(HOST, port):
                 code = process.poll()
                 if code is not None:
                     raise BrokerError(
@@ -173,10 +173,10 @@ class EmbeddedBroker:
         return f": {said[-500:]}" if said else ""
 
 
-def answers(host: str, port: int, timeout: float = 1.0) -> bool:
-    """Whether a broker at ``host:port`` answers a metadata request with at least one broker.
+def brokers_at(host: str, port: int, timeout: float = 1.0) -> int:
+    """How many brokers the one at ``host:port`` knows of; 0 when it does not answer.
 
-    An open port is not enough: both brokers listen before they can serve. Asks for no topic,
+    An open port is not enough to go on: brokers listen before they can serve. Asks for no topic,
     because a metadata request *creates* the topics it names on the embedded broker.
     """
     try:
@@ -184,8 +184,8 @@ def answers(host: str, port: int, timeout: float = 1.0) -> bool:
             connection.sendall(struct.pack(">i", len(_METADATA)) + _METADATA)
             size, correlation, brokers = struct.unpack(">iii", _read(connection, 12))
     except (OSError, EOFError):
-        return False
-    return bool(size > 8 and correlation == 1 and brokers > 0)
+        return 0
+    return int(brokers) if size > 8 and correlation == 1 else 0
 
 
 def free_port() -> int:
@@ -232,8 +232,8 @@ def _environment() -> dict[str, str]:
     return environment
 
 
-def _die_with_parent() -> Callable[[], None] | None:
-    """What the child runs before the broker so that it ends with us, where that is possible."""
+def die_with_parent() -> Callable[[], None] | None:
+    """A ``preexec_fn`` that ends the child when this process ends; None where that cannot be."""
     # The kernel sends the signal when the *thread* that forked ends, so a broker started from a
     # short-lived thread would die with that thread: leave those to atexit.
     if sys.platform != "linux" or threading.current_thread() is not threading.main_thread():

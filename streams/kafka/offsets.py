@@ -19,7 +19,6 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.client import AIOKafkaClient, ConnectionGroup
@@ -39,13 +38,8 @@ _LATEST = -1
 _RETRY_SECONDS = 0.1
 # The embedded broker answers a fetch that may not wait at all (0 ms) with no partition in it.
 _FETCH_WAIT_MS = 20
-_DRAIN_WAIT_MS = 500
-_DRAIN_BYTES = 1 << 20
-
-
-class _Fetched(NamedTuple):
-    high_watermark: int
-    size: int  # bytes of record batches
+_FETCH_MIN_BYTES = 0  # answer at once, also when there is nothing
+_FETCH_BYTES = 1  # no record is wanted; a broker may still send one batch
 
 
 async def end_offsets(
@@ -87,33 +81,6 @@ async def end_offsets(
     return ends
 
 
-async def drained(
-    consumer: AIOKafkaConsumer, positions: Mapping[TopicPartition, int], *, timeout: float = 5.0
-) -> dict[TopicPartition, int]:
-    """Those partitions that have no record at or after the given position, with their ends.
-
-    Compaction may remove the last records of a partition for good (old tombstones), and then the
-    end offset lies beyond anything a reader can ever reach; a reader goes on from the end given
-    here. Asked of each partition alone, with room for records, so that an empty answer means there
-    is nothing. Partitions whose broker cannot be asked, for any retriable reason, are left out.
-    """
-    ends = {}
-    for tp, position in positions.items():
-        try:
-            async with asyncio.timeout(timeout):
-                ((node, _),) = (await _by_leader(consumer._client, {tp})).items()
-                fetched = await _fetch(
-                    consumer._client, node, {tp: position}, _DRAIN_WAIT_MS, _DRAIN_BYTES
-                )
-        except (KafkaError, TimeoutError) as error:
-            if isinstance(error, KafkaError) and not error.retriable:
-                raise
-            continue
-        if tp in fetched and fetched[tp].size == 0:
-            ends[tp] = fetched[tp].high_watermark
-    return ends
-
-
 async def _by_leader(
     client: AIOKafkaClient, partitions: Iterable[TopicPartition]
 ) -> dict[int, list[TopicPartition]]:
@@ -135,8 +102,8 @@ async def _ends_on(
     client: AIOKafkaClient, node: int, partitions: list[TopicPartition]
 ) -> dict[TopicPartition, int]:
     listed = await _list_latest(client, node, partitions)
-    fetched = await _fetch(client, node, listed, _FETCH_WAIT_MS, 1)
-    return {tp: max(listed[tp], answer.high_watermark) for tp, answer in fetched.items()}
+    marks = await _high_watermarks(client, node, listed)
+    return {tp: max(listed[tp], mark) for tp, mark in marks.items()}
 
 
 async def _list_latest(
@@ -155,27 +122,22 @@ async def _list_latest(
     return offsets
 
 
-async def _fetch(
-    client: AIOKafkaClient,
-    node: int,
-    positions: Mapping[TopicPartition, int],
-    wait_ms: int,
-    max_bytes: int,
-) -> dict[TopicPartition, _Fetched]:
+async def _high_watermarks(
+    client: AIOKafkaClient, node: int, positions: Mapping[TopicPartition, int]
+) -> dict[TopicPartition, int]:
     topics: dict[str, list[tuple[int, int, int]]] = defaultdict(list)
     for tp, position in positions.items():
-        topics[tp.topic].append((tp.partition, position, max_bytes))
-    # min_bytes 0: answer at once, also when there is nothing.
-    request = FetchRequest(wait_ms, 0, max_bytes, _READ_UNCOMMITTED, list(topics.items()))
+        topics[tp.topic].append((tp.partition, position, _FETCH_BYTES))
+    request = FetchRequest(
+        _FETCH_WAIT_MS, _FETCH_MIN_BYTES, _FETCH_BYTES, _READ_UNCOMMITTED, list(topics.items())
+    )
     response = await client.send(node, request, group=ConnectionGroup.COORDINATION)
-    fetched = {}
+    marks = {}
     for topic, answers in response.topics:
-        for answer in answers:
-            partition, code, high_watermark = answer[:3]
+        for partition, code, mark, *_records in answers:
             _raise_for(code, topic, partition)
-            batches: Any = answer[-1] or b""
-            fetched[TopicPartition(topic, partition)] = _Fetched(high_watermark, len(batches))
-    return fetched
+            marks[TopicPartition(topic, partition)] = mark
+    return marks
 
 
 def _raise_for(code: int, topic: str, partition: int) -> None:

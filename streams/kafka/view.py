@@ -24,7 +24,7 @@ from aiokafka.errors import (
     OffsetOutOfRangeError,
 )
 
-from streams.kafka.offsets import drained, end_offsets
+from streams.kafka.offsets import end_offsets
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -34,7 +34,6 @@ logger = logging.getLogger(__name__)
 _MAX_RECORDS = 4_000  # of one poll: what is decoded before other tasks on the loop get a turn
 _POLL_MS = 500
 _RETRY_SECONDS = 0.5
-_STALL_SECONDS = 2.0
 
 
 class MissingTopicError(Exception):
@@ -83,7 +82,6 @@ class CompactedView(Generic[K, V]):
         self._task: asyncio.Task[None] | None = None
         self._failed: Exception | None = None
         self._stopped = False
-        self._stalled_since: float | None = None
         self._progress = asyncio.Event()
         self._asking = asyncio.Lock()
         self._rounds: set[asyncio.Task[None]] = set()
@@ -236,30 +234,13 @@ class CompactedView(Generic[K, V]):
         batches = await consumer.getmany(timeout_ms=_POLL_MS, max_records=_MAX_RECORDS)
         for records in batches.values():
             self._apply(records)
-        # The consumer's position, not the last record's offset: compaction leaves gaps.
+        # The consumer's position, not the last record's offset: compaction leaves gaps. It does
+        # reach the end: the newest segment, and so the last record, is never compacted.
         for tp in batches or self._applied:
             self._applied[tp] = await consumer.position(tp)
-        if batches or not self.lag:
-            self._stalled_since = None
-        elif self._stalled_since is None:
-            self._stalled_since = time.monotonic()
-        elif time.monotonic() - self._stalled_since > _STALL_SECONDS:
-            await self._pass_compacted_tail(consumer)
         self._complete_load()
         self._progress.set()
         await asyncio.sleep(0)  # getmany does not yield while it has records
-
-    async def _pass_compacted_tail(self, consumer: AIOKafkaConsumer) -> None:
-        """Go to the end of the partitions whose last records compaction has removed."""
-        self._stalled_since = None
-        short = {
-            tp: position
-            for tp, position in self._applied.items()
-            if (consumer.highwater(tp) or 0) > position
-        }
-        for tp, end in (await drained(consumer, short)).items():
-            consumer.seek(tp, end)
-            self._applied[tp] = end
 
     async def _begin_load(self, consumer: AIOKafkaConsumer) -> None:
         # Before anything else is awaited: a partition just assigned has no position yet, and
