@@ -1,0 +1,90 @@
+"""Brokers for the tests.
+
+``embedded_broker`` and ``apache_kafka`` start once per session, when first asked for; ``broker``
+runs a test on both. Tests share them and keep apart by ``topic_prefix``. Where Apache Kafka cannot
+be run its tests are skipped with the reason, but fail in CI (CI=true). HOSO_TEST_BROKERS, a
+bootstrap list, is used instead of an own Apache Kafka; set auto.create.topics.enable=false there.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import pytest
+
+from streams.kafka.broker import EmbeddedBroker
+from tests.kafka.apache import ApacheKafka, KafkaUnavailableError
+
+Kind = Literal["embedded", "kafka"]
+
+
+@dataclass(frozen=True, slots=True)
+class Broker:
+    """A running broker of one kind or the other."""
+
+    kind: Kind
+    bootstrap: str
+
+    @property
+    def client_options(self) -> dict[str, str]:
+        """Keyword arguments for aiokafka's clients."""
+        return {"bootstrap_servers": self.bootstrap}
+
+
+@pytest.fixture(scope="session")
+def embedded_broker() -> Iterator[Broker]:
+    """The embedded broker, shared by the session."""
+    with EmbeddedBroker() as broker:
+        yield Broker("embedded", broker.bootstrap)
+
+
+@pytest.fixture(scope="session")
+def apache_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """Apache Kafka, shared by the session: one node, or HOSO_TEST_BROKERS."""
+    given = os.environ.get("HOSO_TEST_BROKERS")
+    if given:
+        yield Broker("kafka", given)
+        return
+    with _apache(tmp_path_factory, 1) as kafka:
+        yield Broker("kafka", kafka.bootstrap)
+
+
+@pytest.fixture
+def kafka_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApacheKafka]:
+    """Three nodes of Apache Kafka for this test alone, which may stop and kill them."""
+    with _apache(tmp_path_factory, 3) as kafka:
+        yield kafka
+
+
+@pytest.fixture(
+    params=[
+        pytest.param("embedded", marks=pytest.mark.broker),
+        pytest.param("kafka", marks=pytest.mark.kafka),
+    ]
+)
+def broker(request: pytest.FixtureRequest) -> Broker:
+    """Each broker in turn."""
+    name = {"embedded": "embedded_broker", "kafka": "apache_kafka"}[request.param]
+    found: Broker = request.getfixturevalue(name)
+    return found
+
+
+@pytest.fixture
+def topic_prefix(request: pytest.FixtureRequest) -> str:
+    """A prefix for this test's topics (and groups) that no other test uses, ending in a dot."""
+    name = re.sub(r"[^A-Za-z0-9]+", "-", request.node.name).strip("-")[:60]
+    return f"{name}-{uuid.uuid4().hex[:8]}."
+
+
+def _apache(factory: pytest.TempPathFactory, brokers: int) -> ApacheKafka:
+    try:
+        return ApacheKafka(factory.mktemp("kafka"), brokers)
+    except KafkaUnavailableError as error:
+        if os.environ.get("CI") == "true":
+            pytest.fail(str(error))
+        pytest.skip(str(error))

@@ -1,0 +1,1 @@
+"""Tests of streams.kafka, on the embedded broker and on Apache Kafka."""
