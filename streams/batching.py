@@ -1,0 +1,139 @@
+"""Big steps instead of small ones: chunks of records in, batches of rows out.
+
+Faust's cost is per message (two tasks and several awaits each, faust/transport/consumer.py
+``_drain_messages``), so its documented ``ConsumerScheduler`` setting hands over what was fetched
+from a partition as one message, and rows leave as whole aiokafka batches. Knows no counting rule.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.structs import ConsumerRecord
+from faust import Schema
+from faust.types import TP, Message
+
+from streams.pipeline import Outgoing
+
+CHUNK_RECORDS = 4000
+"""At most this many records are handed over, and kept in flight, together."""
+
+BATCH_BYTES = 900_000
+"""Under Kafka's default ``max.message.bytes`` (1 MiB) for a whole record batch."""
+
+
+class ChunkRecord(NamedTuple):
+    """Records of one partition as one Faust message; its offset is the last one's.
+
+    The fields are those that faust/transport/drivers/aiokafka.py ``_to_message`` reads. Faust's
+    gap handling commits past the whole chunk once it is acknowledged.
+    """
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    timestamp_type: int
+    key: None
+    value: Sequence[ConsumerRecord]
+    checksum: None = None
+    serialized_key_size: int = 0
+    serialized_value_size: int = 0
+    headers: tuple[()] = ()
+
+
+class ChunkScheduler:
+    """A Faust scheduling strategy that yields one :class:`ChunkRecord` per partition."""
+
+    def iterate(self, records: Mapping[TP, list[ConsumerRecord]]) -> Iterator[tuple[TP, Any]]:
+        """All fetched records, chunk by chunk, in offset order within each partition."""
+        for tp, fetched in records.items():
+            for start in range(0, len(fetched), CHUNK_RECORDS):
+                chunk = fetched[start : start + CHUNK_RECORDS]
+                last = chunk[-1]
+                yield (
+                    tp,
+                    ChunkRecord(
+                        last.topic,
+                        last.partition,
+                        last.offset,
+                        last.timestamp,
+                        last.timestamp_type,
+                        None,
+                        chunk,
+                    ),
+                )
+
+
+class ChunkSchema(Schema):  # type: ignore[misc]  # Faust ships no types
+    """Hands the chunk to the agent as it is: decoding is the pipeline's work, and its errors."""
+
+    def compile(self, app: Any, **_: Any) -> Any:
+        """Faust's hook for the decode function of a topic."""
+        create_event = app.create_event
+
+        async def decode(message: Message, *, propagate: bool = False) -> Any:
+            return create_event(None, message.value, message.headers, message)
+
+        return decode
+
+
+class Acknowledged(NamedTuple):
+    """A batch the broker has."""
+
+    topic: str
+    partition: int
+    base_offset: int
+    records: int
+
+
+class BatchWriter:
+    """Writes rows in batches with ``acks=all`` and gives back what the broker acknowledged."""
+
+    def __init__(self, producer: AIOKafkaProducer) -> None:
+        self._producer = producer
+
+    async def enqueue(
+        self, topic: str, partition: int, rows: Iterable[Outgoing]
+    ) -> list[asyncio.Future[Acknowledged]]:
+        """Hand rows over in order; the futures resolve when the broker has them.
+
+        Batches of one partition are sent one after the other, in the order of the calls. Raises
+        ``KafkaError`` here or from a future when the broker cannot be reached in time.
+        """
+        pending: list[asyncio.Future[Acknowledged]] = []
+        builder, count = self._producer.create_batch(), 0
+        for row in rows:
+            if not _append(builder, row):
+                pending.append(await self._send(builder, topic, partition, count))
+                builder, count = self._producer.create_batch(), 0
+                # The first record of a batch always fits, whatever its size.
+                _append(builder, row)
+            count += 1
+        if count:
+            pending.append(await self._send(builder, topic, partition, count))
+        return pending
+
+    async def _send(
+        self, builder: Any, topic: str, partition: int, count: int
+    ) -> asyncio.Future[Acknowledged]:
+        builder.close()  # or the producer may add other records to it
+        delivery = await self._producer.send_batch(builder, topic, partition=partition)
+        return asyncio.ensure_future(_acknowledged(delivery, topic, partition, count))
+
+
+def _append(builder: Any, row: Outgoing) -> bool:
+    appended = builder.append(
+        key=row.key, value=row.value, timestamp=None, headers=list(row.headers)
+    )
+    return appended is not None
+
+
+async def _acknowledged(
+    delivery: asyncio.Future[Any], topic: str, partition: int, count: int
+) -> Acknowledged:
+    metadata = await delivery
+    return Acknowledged(topic, partition, metadata.offset, count)

@@ -1,0 +1,112 @@
+"""The register as any process reads it: every agency's months from the public topic.
+
+``agency-months`` alone gives every figure of any day, period and definition; no worker needs to
+be asked. Rows are decoded when first read, so following the topic costs little.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from aiokafka import ConsumerRecord
+
+from schemas.topics import Topic
+from streams.domain.calendar import PeriodKind
+from streams.domain.definitions import DEFINITIONS
+from streams.domain.indicators import Figures, report
+from streams.domain.ledger import Months
+from streams.kafka.view import CompactedView
+from streams.partition import NOT_SEEN, Seen, later
+from streams.reference import Reference
+from streams.rows import decode_agency_month, split_agency_month_key
+from streams.settings import Settings
+
+
+class _Agency(NamedTuple):
+    months: Months
+    seen: dict[int, Seen]
+
+
+class Register:
+    """A view of ``agency-months``. ``start`` before use."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._agencies: dict[str, _Agency] = {}
+        self._undecoded: dict[tuple[str, int], bytes] = {}
+        self.view: CompactedView[bytes, bytes] = CompactedView(
+            settings.client_options(),
+            [settings.topic(Topic.agency_months)],
+            _raw,
+            on_change=self._change,
+        )
+
+    async def start(self) -> None:
+        """Return when everything published so far has been read. Raises what the view raises."""
+        await self.view.start()
+
+    async def stop(self) -> None:
+        await self.view.stop()
+
+    async def refresh(self) -> None:
+        """Return when everything published before the call has been read."""
+        await self.view.refresh()
+
+    def months(self) -> dict[str, Months]:
+        """The months of every agency ever heard of, registered or not."""
+        self._decode()
+        return {code: agency.months for code, agency in self._agencies.items()}
+
+    def seen(self, agency: str) -> Seen:
+        """When the agency was last heard of."""
+        self._decode()
+        known = self._agencies.get(agency)
+        latest = NOT_SEEN
+        for seen in known.seen.values() if known is not None else ():
+            latest = later(latest, seen)
+        return latest
+
+    def latest_day(self) -> int | None:
+        """The latest day of any agency's accepted submission or processing step."""
+        self._decode()
+        latest = NOT_SEEN
+        for agency in self._agencies:
+            latest = later(latest, self.seen(agency))
+        return latest.day
+
+    def figures(
+        self, reference: Reference, definition: str, period: PeriodKind, as_of: int
+    ) -> list[Figures]:
+        """Every group's and registered agency's figures. ``KeyError`` for another definition."""
+        return report(
+            reference.agencies.values(),
+            self.months(),
+            reference.targets,
+            DEFINITIONS[definition],
+            period,
+            as_of,
+        )
+
+    def _change(self, key: bytes, old: bytes | None, new: bytes | None) -> None:
+        agency, month = split_agency_month_key(key)
+        if new is not None:
+            self._undecoded[agency, month] = new
+            return
+        self._undecoded.pop((agency, month), None)
+        known = self._agencies.get(agency)
+        if known is not None:
+            known.months.pop(month, None)
+            known.seen.pop(month, None)
+
+    def _decode(self) -> None:
+        if not self._undecoded:
+            return
+        for value in self._undecoded.values():
+            row = decode_agency_month(value)
+            agency = self._agencies.setdefault(row.agency, _Agency(Months(), {}))
+            agency.months[row.month] = row.cells
+            agency.seen[row.month] = Seen(row.last_event_at, row.latest_day)
+        self._undecoded.clear()
+
+
+def _raw(record: ConsumerRecord[Any, Any]) -> tuple[bytes, bytes | None] | None:
+    return None if record.key is None else (record.key, record.value)
