@@ -83,6 +83,16 @@ class Partition:
 
     # Recovery
 
+    def forget(self) -> None:
+        """Start again from nothing."""
+        self.dossiers.clear()
+        self.services.clear()
+        self.ledgers.clear()
+        self.seen.clear()
+        self.published.clear()
+        self.progress.clear()
+        self._unmerged.clear()
+
     def absorb_dossiers(self, records: list[tuple[bytes, bytes]]) -> None:
         """Merge rows of the dossiers changelog, in the order of the log."""
         fresh: dict[bytes, bytes] = {}

@@ -14,6 +14,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 
+class StoreInUseError(RuntimeError):
+    """Another process holds the local rows."""
+
+
 class Store(Protocol):
     """The dossier rows of one partition."""
 
@@ -91,7 +95,11 @@ class RocksStore:
             stored = self._db.get(self._POSITION)
         except ModuleNotFoundError:
             raise
-        except Exception:  # rocksdict raises plain Exception for corruption and held locks alike
+        except Exception as error:  # rocksdict raises plain Exception, whatever is wrong
+            if "lock" in str(error).lower():
+                raise StoreInUseError(
+                    f"{directory} is in use: give each worker its own HOSO_DATA_DIR"
+                ) from error
             damaged = directory.with_name(f"{directory.name}.damaged")
             shutil.rmtree(damaged, ignore_errors=True)
             if directory.exists():

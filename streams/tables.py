@@ -19,12 +19,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError
 
 from schemas.topics import Topic
 from streams.batching import Acknowledged, BatchWriter
@@ -41,10 +39,6 @@ _READ_RECORDS = 5000
 _STALLED_SECONDS = 2.0
 
 
-class Fatal(Exception):
-    """Nothing that this process may go on with; it exits, and the next start replays."""
-
-
 @dataclass(eq=False, slots=True)
 class Owned:
     """A partition number this worker has been assigned."""
@@ -57,6 +51,8 @@ class Owned:
     lost: bool = False
     positions: dict[str, int] = field(default_factory=dict)
     """Table → the changelog offset up to which its log is in the state, without a gap."""
+    next: dict[str, int] = field(default_factory=dict)
+    """Source topic → the next offset to take in; chunks must not begin after it."""
     disturbed: bool = False
     """Somebody else wrote to its changelogs: read them again before going on."""
     in_flight: set[asyncio.Task[None]] = field(default_factory=set)
@@ -251,10 +247,12 @@ class Tables:
             absorb[table](records)
 
         ends = await self._read_to_end(owned.number, positions, take)
-        if ends["dossiers"] < positions["dossiers"]:
-            # The log is shorter than what the local cache was built from: another log.
-            logger.warning("partition %d: local rows are not of this changelog", owned.number)
-            partition.dossiers.clear()
+        if any(ends[table] < positions[table] for table in ends):
+            # Not the log that this state was built from (another cluster, a broker that lost its
+            # disk): what the log says counts.
+            logger.warning("partition %d: a changelog is shorter than known", owned.number)
+            owned.positions = {}
+            partition.forget()
             ends = await self._read_to_end(owned.number, dict.fromkeys(positions, 0), take)
         fresh = not owned.positions
         if fresh or rows:
@@ -263,7 +261,9 @@ class Tables:
         owned.positions = dict(ends)
         partition.dossiers.set_position(ends["dossiers"])
         owned.disturbed = False
-        repaired = await self._repair(owned, whole=fresh)
+        for topic, offset in partition.progress.items():
+            owned.next[topic] = max(owned.next.get(topic, 0), offset)
+        repaired = await self._repair(owned, whole=fresh) if fresh or rows else 0
         if owned.lost:
             return
         owned.ready = True
@@ -352,13 +352,3 @@ class Tables:
             return {table: at[tp] for tp, table in tables.items()}
         finally:
             await consumer.stop()
-
-
-def retriable(error: BaseException) -> bool:
-    """Whether a Kafka error may pass by itself."""
-    return isinstance(error, KafkaError) and bool(error.retriable)
-
-
-def joined(numbers: Iterable[int]) -> str:
-    """Partition numbers for a log line."""
-    return ", ".join(map(str, sorted(numbers))) or "none"

@@ -1,0 +1,224 @@
+"""The flow of one chunk: from Faust's stream to acknowledged rows, and only then to its ack.
+
+One agent takes in all five topics that portals and officials write to. No exception leaves it
+(Faust would acknowledge the events of an escaping one): bad input is a dead letter, and what a
+restart must settle ends the process through ``fatal``.
+
+What survives a crash at any point: see :mod:`streams.pipeline` (nothing is acknowledged before the
+broker has its rows) and :mod:`streams.tables` (what is read back).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+
+from schemas.decoder import Rejection
+from schemas.topics import EVENT_TOPICS, REFERENCE_TOPICS, Topic
+from streams.batching import Acknowledged
+from streams.metrics import Instruments
+from streams.pipeline import MENDABLE, Verdict, Writes, judge, take_in
+from streams.reference import Reference
+from streams.settings import Settings
+from streams.tables import Owned, Tables
+
+logger = logging.getLogger(__name__)
+
+CHUNKS_IN_FLIGHT = 4
+"""Chunks whose rows are on their way to the broker while the next ones are worked on."""
+
+Records = Sequence["ConsumerRecord[bytes | None, bytes | None]"]
+
+
+class Intake:
+    """Takes in chunks for the partitions that ``tables`` owns."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        tables: Tables,
+        reference: Reference,
+        instruments: Instruments,
+        now: Callable[[], float],
+        fatal: Callable[[str], None],
+    ) -> None:
+        self._settings = settings
+        self._tables = tables
+        self._reference = reference
+        self._instruments = instruments
+        self._now = now
+        self._fatal = fatal
+        self._topics = {settings.topic(topic): topic for topic in EVENT_TOPICS | REFERENCE_TOPICS}
+        self._slots = asyncio.Semaphore(CHUNKS_IN_FLIGHT)
+        self._holes: set[tuple[str, int, int]] = set()
+        self.last_progress = time.monotonic()
+
+    @property
+    def topics(self) -> list[str]:
+        """The topics to subscribe to, by full name."""
+        return sorted(self._topics)
+
+    async def run(self, events: Any, seek: Callable[[Any, int], Awaitable[None]]) -> None:
+        """Take in every chunk of a Faust stream with manual acknowledgement."""
+        async for event in events:
+            try:
+                await self._chunk(event, seek)
+            except asyncio.CancelledError:
+                raise
+            except Exception as error:
+                logger.exception("a chunk could not be taken in")
+                self._fatal(f"a chunk could not be taken in: {error!r}")
+
+    async def _chunk(self, event: Any, seek: Callable[[Any, int], Awaitable[None]]) -> None:
+        message = event.message
+        name, number, records = message.topic, message.partition, message.value
+        topic = self._topics[name]
+        owned = await self._tables.settled(number)
+        if owned is None:
+            return  # ours no more: the new owner reads it from the committed offset
+        if topic in EVENT_TOPICS:
+            lost = await self._first_lost(owned, name, records)
+            if lost is not None:
+                logger.warning(
+                    "%s[%d]: records from %d were skipped, seeking back", name, number, lost
+                )
+                await seek(message.tp, lost)
+                return
+        started = time.monotonic()
+        verdicts = await self._judge(topic, records)
+        await self._slots.acquire()
+        try:
+            owned_now = await self._tables.settled(number)
+            if owned_now is not owned:
+                self._slots.release()
+                return
+            writes = take_in(
+                topic,
+                name,
+                owned.partition,
+                self._settings.partitions,
+                records,
+                verdicts,
+                self._reference.sources,
+            )
+            owned.next[name] = max(owned.next.get(name, 0), records[-1].offset + 1)
+            pending = await self._tables.write(owned, name, writes)
+        except BaseException:
+            self._slots.release()
+            raise
+        finish = asyncio.create_task(self._finish(owned, event, name, writes, pending, started))
+        owned.in_flight.add(finish)
+        finish.add_done_callback(owned.in_flight.discard)
+
+    async def _finish(
+        self,
+        owned: Owned,
+        event: Any,
+        topic: str,
+        writes: Writes,
+        pending: list[Awaitable[Acknowledged]],
+        started: float,
+    ) -> None:
+        """Acknowledge the chunk once the broker has every row of it."""
+        try:
+            for batch in await asyncio.gather(*pending):
+                self._tables.acknowledged(owned, batch)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            logger.exception("rows of a chunk could not be written")
+            self._fatal(f"rows of a chunk of {topic} could not be written: {error!r}")
+            return
+        finally:
+            self._slots.release()
+        event.ack()
+        self._count(topic, writes, time.monotonic() - started)
+        if owned.disturbed:
+            self._tables.restore(owned)
+
+    def _count(self, topic: str, writes: Writes, seconds: float) -> None:
+        self.last_progress = time.monotonic()
+        self._instruments.batch_seconds.observe(seconds)
+        for outcome, count in writes.outcomes.items():
+            self._instruments.events.labels(topic, outcome).inc(count)
+        for (agency, reason), count in writes.rejected.items():
+            self._instruments.rejected.labels(agency, reason).inc(count)
+
+    async def _judge(self, topic: Topic, records: Records) -> list[Verdict]:
+        """A verdict per record; unknown agencies get a second look at fresh reference data.
+
+        Registrations come by another topic. Whoever registers an agency and then sends its events
+        must not see them refused because this process had not read the registration yet.
+        """
+        now_ms = int(self._now() * 1000)
+        sources = self._reference.sources
+        verdicts = [judge(topic, record, sources, now_ms) for record in records]
+        doubtful = [
+            index
+            for index, verdict in enumerate(verdicts)
+            if isinstance(verdict, Rejection) and verdict.reason in MENDABLE
+        ]
+        if doubtful:
+            await self._refresh_reference()
+            for index in doubtful:
+                verdicts[index] = judge(topic, records[index], self._reference.sources, now_ms)
+        return verdicts
+
+    async def _refresh_reference(self) -> None:
+        while True:
+            try:
+                await self._reference.refresh()
+            except TimeoutError:
+                logger.warning("reference data cannot be read, trying again")
+            else:
+                return
+
+    async def _first_lost(self, owned: Owned, topic: str, records: Records) -> int | None:
+        """The gap fence: the offset from which records are missing before or within a chunk.
+
+        Offsets of event topics are contiguous, so a chunk must start where the last one of its
+        partition ended (or before: a replay), and so must each record. Where there is a gap the
+        log itself is asked. A record that exists was skipped on the way: it must be read again.
+        Offsets that no record has (transaction markers, expired records) are passed, and logged.
+        """
+        expected = owned.next.get(topic, 0)
+        for record in records:
+            if record.offset > expected:
+                hole = (topic, owned.number, expected)
+                if hole not in self._holes:
+                    first = await self._first_from(topic, owned.number, expected)
+                    if first < record.offset:
+                        return first
+                    logger.warning(
+                        "%s[%d]: the log has no records from %d to %d",
+                        topic,
+                        owned.number,
+                        expected,
+                        record.offset - 1,
+                    )
+                    self._holes.add(hole)
+            expected = max(expected, record.offset + 1)
+        return None
+
+    async def _first_from(self, topic: str, partition: int, offset: int) -> int:
+        """The offset of the first record at or after ``offset``, asked of the log itself."""
+        consumer = AIOKafkaConsumer(
+            **self._settings.client_options(),
+            group_id=None,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+        )
+        tp = TopicPartition(topic, partition)
+        await consumer.start()
+        try:
+            consumer.assign([tp])
+            consumer.seek(tp, offset)
+            record = await consumer.getone(tp)
+            return int(record.offset)
+        finally:
+            await consumer.stop()

@@ -1,0 +1,219 @@
+"""The Faust application: one worker's parts, wired together, and nothing else."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import time
+from collections.abc import Callable
+from datetime import date, datetime
+from typing import Any
+
+import faust
+from aiokafka import AIOKafkaProducer
+from prometheus_client import CollectorRegistry
+
+from streams.agents import Intake
+from streams.batching import BATCH_BYTES, BatchWriter, ChunkScheduler, ChunkSchema
+from streams.collector import StateCollector
+from streams.domain.calendar import ZONE
+from streams.domain.definitions import DEFINITIONS
+from streams.metrics import Instruments
+from streams.reference import Reference
+from streams.register import Register
+from streams.settings import Settings
+from streams.tables import Tables
+
+logger = logging.getLogger(__name__)
+
+Clock = Callable[[], datetime]
+
+DRAIN_SECONDS = 5.0
+
+
+def system_clock() -> datetime:
+    """Now, in Asia/Ho_Chi_Minh."""
+    return datetime.now(ZONE)
+
+
+def exit_process(reason: str) -> None:
+    """End this process at once, so that nothing more is acknowledged; the next start replays."""
+    logger.critical("exiting: %s", reason)
+    logging.shutdown()
+    os._exit(2)
+
+
+class HosoApp(faust.App):  # type: ignore[misc]  # Faust ships no types
+    """A Faust app with the parts of a hoso worker. Made by :func:`create_app`."""
+
+    settings: Settings
+    reference: Reference
+    register: Register
+    tables_: Tables
+    intake: Intake
+    instruments: Instruments
+    registry: CollectorRegistry
+    clock: Clock
+    started_at: float
+    _rows: AIOKafkaProducer | None = None
+
+    async def on_start(self) -> None:
+        """Have views and producer running before the first partition is assigned."""
+        await super().on_start()
+        self._rows = AIOKafkaProducer(
+            **self.settings.client_options(),
+            acks="all",
+            max_batch_size=BATCH_BYTES,
+            max_request_size=8 * 1024 * 1024,
+            compression_type="lz4",
+        )
+        await self._rows.start()
+        await self.reference.start()
+        await self.register.start()
+
+    async def on_stop(self) -> None:
+        """Let chunks in flight be acknowledged, so that the last commit covers them."""
+        await self.tables_.drain(DRAIN_SECONDS)
+        await super().on_stop()
+
+    async def on_shutdown(self) -> None:
+        """Release what :meth:`on_start` opened, after the consumer has stopped."""
+        await super().on_shutdown()
+        self.tables_.close()
+        await self.register.stop()
+        await self.reference.stop()
+        if self._rows is not None:
+            await self._rows.stop()
+
+    def writer(self) -> BatchWriter:
+        """The batched producer of rows. Raises ``RuntimeError`` before the start."""
+        if self._rows is None:
+            raise RuntimeError("the app is not started")
+        return BatchWriter(self._rows)
+
+    def as_of(self) -> int:
+        """The as-of day (an ordinal) of ``HOSO_AS_OF``."""
+        setting = self.settings.as_of
+        if isinstance(setting, date):
+            return setting.toordinal()
+        if setting == "latest":
+            latest = self.register.latest_day()
+            if latest is not None:
+                return latest
+        return self.clock().astimezone(ZONE).toordinal()
+
+    def lag(self) -> dict[tuple[str, int], int]:
+        """(topic, partition) → records that the broker has and this worker has not taken in."""
+        lag: dict[tuple[str, int], int] = {}
+        for tp in self.consumer.assignment() if self.consumer is not None else ():
+            owned = self.tables_.owned.get(tp.partition)
+            high = self.consumer.highwater(tp)
+            if owned is not None and high is not None:
+                lag[tp.topic, tp.partition] = max(0, high - owned.next.get(tp.topic, 0))
+        return lag
+
+    def owner_url(self, partition: int) -> str | None:
+        """The web address of the worker that owns ``partition``, or None while nobody does."""
+        for url, topics in self.assignor.external_topics_distribution().items():
+            if any(partition in numbers for numbers in topics.values()):
+                return str(url)
+        return None
+
+
+def create_app(
+    settings: Settings,
+    registry: CollectorRegistry,
+    clock: Clock = system_clock,
+    fatal: Callable[[str], None] = exit_process,
+) -> HosoApp:
+    """A worker, not started. ``fatal`` is called with what only a restart can settle."""
+    security: dict[str, Any] = {}
+    if settings.security_protocol != "PLAINTEXT":
+        security["broker_credentials"] = _credentials(settings)
+    advertised = settings.web_host
+    if advertised in ("0.0.0.0", "::"):
+        advertised = socket.gethostname()
+    app = HosoApp(
+        settings.app_id,
+        broker=[f"aiokafka://{server}" for server in settings.brokers.split(",")],
+        ConsumerScheduler=ChunkScheduler,
+        processing_guarantee="at_least_once",
+        consumer_auto_offset_reset="earliest",
+        # Without tables of its own Faust falls back to a round-robin assignor, which would tear
+        # an agency's topics apart; asking for a standby keeps the co-partitioned one.
+        table_standby_replicas=1,
+        topic_partitions=settings.partitions,
+        topic_replication_factor=settings.replication,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        # Unacknowledged chunks are replayed: never hold up a rebalance to wait for them.
+        stream_wait_empty=False,
+        broker_session_timeout=6,
+        broker_rebalance_timeout=6,
+        broker_heartbeat_interval=1,
+        broker_commit_interval=1.0,
+        broker_max_poll_records=4000,
+        consumer_max_fetch_size=2 * 1024 * 1024,
+        canonical_url=f"http://{advertised}:{settings.web_port}",
+        datadir=settings.data_dir,
+        web_enabled=False,
+        worker_redirect_stdouts=False,
+        autodiscover=False,
+        **security,
+    )
+    app.settings = settings
+    app.registry = registry
+    app.clock = clock
+    app.started_at = time.monotonic()
+    app.reference = Reference(settings)
+    app.register = Register(settings)
+    app.instruments = Instruments(registry)
+    app.tables_ = Tables(settings, app.writer, fatal)
+    app.intake = Intake(
+        settings,
+        app.tables_,
+        app.reference,
+        app.instruments,
+        lambda: clock().timestamp(),
+        fatal,
+    )
+    registry.register(
+        StateCollector(
+            app.tables_,
+            app.reference,
+            settings.partitions,
+            DEFINITIONS[settings.definition],
+            app.as_of,
+        )
+    )
+    app.instruments.ready.set_function(lambda: float(app.tables_.ready))
+
+    @app.on_partitions_revoked.connect(weak=False)  # type: ignore[untyped-decorator]
+    async def _revoked(_: Any, revoked: set[Any], **__: Any) -> None:
+        app.tables_.suspend()
+        await app.tables_.drain(DRAIN_SECONDS)
+
+    @app.on_partitions_assigned.connect(weak=False)  # type: ignore[untyped-decorator]
+    async def _assigned(_: Any, assigned: set[Any], **__: Any) -> None:
+        app.tables_.assign({tp.partition for tp in assigned if tp.topic in app.intake.topics})
+
+    @app.agent(app.topic(*app.intake.topics, schema=ChunkSchema()), name="intake")  # type: ignore[untyped-decorator]
+    async def intake(stream: Any) -> None:
+        await app.intake.run(stream.noack().events(), app.consumer.seek)
+
+    return app
+
+
+def _credentials(settings: Settings) -> Any:
+    from faust.auth import SASLCredentials, SSLCredentials
+
+    context = settings.ssl_context()
+    if not settings.security_protocol.startswith("SASL"):
+        return SSLCredentials(context)
+    return SASLCredentials(
+        username=settings.sasl_username,
+        password=settings.sasl_password.get_secret_value() if settings.sasl_password else None,
+        mechanism=settings.sasl_mechanism,
+        ssl_context=context,
+    )

@@ -1,0 +1,113 @@
+"""The catalogue of metric names, and the instruments that count what this process did.
+
+State (how many services, which share) is read from the tables by :mod:`streams.collector` at
+scrape time; only events of this process are counted here. The registry is a parameter, never the
+global one.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+
+# A `_created` series beside every counter says nothing that a dashboard needs.
+disable_created_metrics()
+
+
+class Metric(NamedTuple):
+    """A metric's name, help text and labels."""
+
+    name: str
+    help: str
+    labels: tuple[str, ...] = ()
+
+
+_AGENCY = ("agency", "kind")
+_PERIOD = (*_AGENCY, "period")
+_CHANNEL = (*_AGENCY, "channel", "period")
+
+SERVICES_LISTED = Metric(
+    "hoso_services_listed", "Services listed on the as-of day, by level.", (*_AGENCY, "level")
+)
+SERVICES_WITH_DOSSIERS = Metric(
+    "hoso_services_with_dossiers",
+    "Services listed at the definition's levels on the as-of day that had an online dossier.",
+    _PERIOD,
+)
+SERVICES_WITH_DOSSIERS_RATIO = Metric(
+    "hoso_services_with_dossiers_ratio",
+    "Share of the services listed at the definition's levels that had an online dossier.",
+    _PERIOD,
+)
+DOSSIERS_SUBMITTED = Metric(
+    "hoso_dossiers_submitted", "Counted dossiers submitted in the period.", _CHANNEL
+)
+DOSSIERS_PROCESSED = Metric(
+    "hoso_dossiers_processed",
+    "Counted dossiers processed in the period, as the definition understands it.",
+    _CHANNEL,
+)
+ONLINE_PROCESSED_RATIO = Metric(
+    "hoso_online_processed_ratio", "Share of the processed dossiers that count as online.", _PERIOD
+)
+DOSSIERS_ON_TIME = Metric(
+    "hoso_dossiers_on_time",
+    "Dossiers resolved in the period, at or before their due date.",
+    _PERIOD,
+)
+DOSSIERS_DUE = Metric(
+    "hoso_dossiers_due", "Dossiers resolved in the period that had a due date.", _PERIOD
+)
+TARGET_RATIO = Metric(
+    "hoso_target_ratio",
+    "The agency's target for the as-of day's year: its own, its group's or the national one.",
+    (*_AGENCY, "indicator"),
+)
+LAST_EVENT = Metric(
+    "hoso_last_event_timestamp_seconds", "Broker time of the agency's last accepted event.", _AGENCY
+)
+AS_OF = Metric("hoso_as_of_timestamp_seconds", "Start of the as-of day in Asia/Ho_Chi_Minh.", ())
+EVENTS = Metric("hoso_events_total", "Records taken in, by outcome.", ("topic", "outcome"))
+REJECTED = Metric(
+    "hoso_events_rejected_total",
+    "Records put into the dead letters; agency is empty where it is unknown.",
+    ("agency", "reason"),
+)
+BATCH_SECONDS = Metric(
+    "hoso_batch_seconds", "From a chunk of records handed over to its rows acknowledged.", ()
+)
+CONSUMER_LAG = Metric(
+    "hoso_consumer_lag", "Records in the partition not yet taken in.", ("topic", "partition")
+)
+READY = Metric("hoso_ready", "1 while every owned partition is recovered and published.", ())
+
+STATE: tuple[Metric, ...] = (
+    SERVICES_LISTED,
+    SERVICES_WITH_DOSSIERS,
+    SERVICES_WITH_DOSSIERS_RATIO,
+    DOSSIERS_SUBMITTED,
+    DOSSIERS_PROCESSED,
+    ONLINE_PROCESSED_RATIO,
+    DOSSIERS_ON_TIME,
+    DOSSIERS_DUE,
+    TARGET_RATIO,
+    LAST_EVENT,
+    AS_OF,
+)
+EVENT: tuple[Metric, ...] = (EVENTS, REJECTED, BATCH_SECONDS, CONSUMER_LAG, READY)
+
+
+class Instruments:
+    """What this process counts."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.events = Counter(*EVENTS, registry=registry)
+        self.rejected = Counter(*REJECTED, registry=registry)
+        self.batch_seconds = Histogram(
+            *BATCH_SECONDS,
+            buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+            registry=registry,
+        )
+        self.lag = Gauge(*CONSUMER_LAG, registry=registry)
+        self.ready = Gauge(*READY, registry=registry)
