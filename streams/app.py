@@ -24,6 +24,7 @@ from streams.reference import Reference
 from streams.register import Register
 from streams.settings import Settings
 from streams.tables import Tables
+from streams.web.server import WebServer
 
 logger = logging.getLogger(__name__)
 
@@ -157,7 +158,6 @@ def create_app(
         consumer_max_fetch_size=2 * 1024 * 1024,
         canonical_url=f"http://{advertised}:{settings.web_port}",
         datadir=settings.data_dir,
-        web_enabled=False,
         worker_redirect_stdouts=False,
         autodiscover=False,
         **security,
@@ -202,6 +202,7 @@ def create_app(
     async def intake(stream: Any) -> None:
         await app.intake.run(stream.noack().events(), app.consumer.seek)
 
+    app.web_server(WebServer(app))
     return app
 
 

@@ -26,7 +26,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from schemas.topics import Topic
 from streams.batching import Acknowledged, BatchWriter
-from streams.kafka.offsets import drained, end_offsets
+from streams.kafka.offsets import end_offsets
 from streams.partition import Partition
 from streams.pipeline import Outgoing, Writes, month_rows
 from streams.settings import Settings
@@ -36,7 +36,6 @@ logger = logging.getLogger(__name__)
 
 _POLL_MS = 500
 _READ_RECORDS = 5000
-_STALLED_SECONDS = 2.0
 
 
 @dataclass(eq=False, slots=True)
@@ -331,8 +330,7 @@ class Tables:
             if any(ends[tp] < positions[table] for tp, table in tables.items()):
                 return {table: ends[tp] for tp, table in tables.items()}
             at = {tp: positions[table] for tp, table in tables.items()}
-            moved = time.monotonic()
-            while behind := {tp: at[tp] for tp in tables if at[tp] < ends[tp]}:
+            while behind := [tp for tp in tables if at[tp] < ends[tp]]:
                 fetched = await consumer.getmany(
                     *behind, timeout_ms=_POLL_MS, max_records=_READ_RECORDS
                 )
@@ -341,12 +339,9 @@ class Tables:
                         tables[tp],
                         [(r.key, r.value) for r in records if r.key and r.value is not None],
                     )
-                    at[tp] = records[-1].offset + 1
-                    moved = time.monotonic()
-                if time.monotonic() - moved > _STALLED_SECONDS:
-                    # Compaction can remove the last records of a log for good.
-                    at.update(await drained(consumer, behind))
-                    moved = time.monotonic()
+                for tp in behind:
+                    # Not the last record's offset: compaction leaves gaps.
+                    at[tp] = await consumer.position(tp)
                 await asyncio.sleep(0)
             # What was read may reach past the ends as asked; the state holds it all.
             return {table: at[tp] for tp, table in tables.items()}

@@ -1,0 +1,96 @@
+"""The figures as the API and the reports print them: one shape for every reader.
+
+Ratios are unrounded numbers, the float nearest to the exact fraction; a share without a
+denominator is null, never 0. The shape is section 6 of the contract.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from fractions import Fraction
+from typing import Any
+
+from streams.domain.calendar import PeriodKind, period_of
+from streams.domain.dossier import CHANNELS
+from streams.domain.indicators import Counts, Figures, ratio
+from streams.domain.targets import INDICATORS
+from streams.reference import Reference
+from streams.register import Register
+
+
+def report_json(
+    register: Register, reference: Reference, definition: str, kind: PeriodKind, as_of: int
+) -> dict[str, Any]:
+    """The whole answer. ``KeyError`` for a definition that is not in ``DEFINITIONS``."""
+    figures = register.figures(reference, definition, kind, as_of)
+    period = period_of(kind, as_of)
+    return {
+        "as_of": _day(as_of),
+        "period": {"kind": kind, "start": _day(period.start), "end": _day(as_of)},
+        "definition": definition,
+        "rows": [_row(row, _last_event(row, register, reference)) for row in figures],
+    }
+
+
+def _row(figures: Figures, last_event_at: str | None) -> dict[str, Any]:
+    counts = figures.counts
+    return {
+        "scope": figures.scope,
+        "name": figures.name,
+        "kind": figures.kind,
+        "services_listed": counts.services_listed,
+        "services_with_dossiers": counts.services_with_dossiers,
+        "services_with_dossiers_ratio": _number(counts.ratio("services_with_dossiers")),
+        "dossiers_processed": counts.dossiers_processed,
+        "dossiers_processed_online": counts.dossiers_processed_online,
+        "online_processed_ratio": _number(counts.ratio("online_processed")),
+        "dossiers_submitted": dict(zip(CHANNELS, counts.submitted, strict=True)),
+        "on_time_ratio": _number(ratio(counts.on_time, counts.due)),
+        "level4_of_eligible": _number(ratio(counts.eligible_level4, counts.eligible)),
+        "level34_of_listed": _number(ratio(counts.level34, counts.listed)),
+        "level4_of_listed": _number(ratio(counts.level4, counts.listed)),
+        "previous_year": _ratios(figures.previous_year),
+        "previous_period": _ratios(figures.previous_period),
+        "targets": {
+            indicator: {
+                "ratio": _number(gap.target),
+                "shortfall": _number(gap.shortfall),
+                "missing": gap.missing,
+                "behind_pace": _number(gap.behind_pace),
+            }
+            for indicator, gap in figures.gaps.items()
+        },
+        "rank": dict(figures.ranks),
+        "last_event_at": last_event_at,
+    }
+
+
+def _ratios(counts: Counts | None) -> dict[str, float | None]:
+    return {
+        f"{indicator}_ratio": None if counts is None else _number(counts.ratio(indicator))
+        for indicator in INDICATORS
+    }
+
+
+def _last_event(row: Figures, register: Register, reference: Reference) -> str | None:
+    if row.kind is not None:
+        at = register.seen(row.scope).at
+    else:
+        group = {"ministries": "ministry", "provinces": "province"}.get(row.scope)
+        stamps = [
+            register.seen(agency.code).at
+            for agency in reference.agencies.values()
+            if group is None or agency.kind == group
+        ]
+        at = max((stamp for stamp in stamps if stamp is not None), default=None)
+    if at is None:
+        return None
+    return datetime.fromtimestamp(at / 1000, UTC).isoformat(timespec="milliseconds")
+
+
+def _number(value: Fraction | None) -> float | None:
+    return None if value is None else float(value)
+
+
+def _day(ordinal: int) -> str:
+    return date.fromordinal(ordinal).isoformat()

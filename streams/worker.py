@@ -1,0 +1,43 @@
+"""One Faust worker, started with our own logging."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import faust
+from prometheus_client import CollectorRegistry
+
+from streams.app import create_app
+from streams.kafka.topics import catalogue, create_missing
+from streams.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+CHANGELOGS = ("dossiers", "services")
+
+
+def run(settings: Settings) -> None:
+    """Create missing topics unless told not to, then work until SIGTERM or SIGINT."""
+    if settings.create_topics:
+        report = asyncio.run(
+            create_missing(
+                settings.client_options(),
+                catalogue(
+                    settings.topic_prefix,
+                    settings.partitions,
+                    settings.replication,
+                    [settings.changelog(table) for table in CHANGELOGS],
+                ),
+            )
+        )
+        for topic in report.created:
+            logger.info("created topic %s", topic)
+        for difference in report.differences:
+            logger.warning("%s", difference)
+    app = create_app(settings, CollectorRegistry())
+    # Faust would set up logging by itself, with a spinner, and at some levels with the root
+    # logger at DEBUG; ours is set up already.
+    faust.Worker(
+        app, loglevel=None, quiet=True, override_logging=False, redirect_stdouts=False
+    ).execute_from_commandline()
