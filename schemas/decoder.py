@@ -185,7 +185,7 @@ def _classify(topic: Topic, value: bytes | None, mode: _ContentMode) -> Event | 
     try:
         document = from_json(value, allow_inf_nan=False)
     except ValueError as error:
-        return Rejection(Reason.not_json, _why_not_json(value, error), None)
+        return Rejection(Reason.not_json, _why_not_json("value", value, error), None)
     if mode.attributes is None:
         return _classify_structured(topic, value, document, mode.fault)
     agency = _agency_of(document)
@@ -222,8 +222,7 @@ def _classify_structured(
     try:
         agency = _agency_of(from_json(data, allow_inf_nan=False))
     except ValueError as error:
-        detail = f"data_base64: decodes to {_why_not_json(data, error)}"
-        return Rejection(Reason.bad_data, detail, None)
+        return Rejection(Reason.bad_data, _why_not_json("data_base64, decoded", data, error), None)
     attributes = {name: members[name] for name in _ATTRIBUTES if name in members}
     return _finish(topic, _compose(attributes, data), agency)
 
@@ -267,7 +266,7 @@ def _agency_of(data: Any) -> str | None:
         return None
 
 
-def _why_not_json(value: bytes, error: ValueError) -> str:
-    if value.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")):
-        return "value: begins with a byte order mark, expected UTF-8 JSON without one"
-    return f"value: {shorten(value)} is not JSON: {error}"
+def _why_not_json(where: str, text: bytes, error: ValueError) -> str:
+    if text.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")):
+        return f"{where}: begins with a byte order mark, expected UTF-8 JSON without one"
+    return f"{where}: {shorten(text)} is not JSON: {error}"

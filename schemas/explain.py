@@ -8,6 +8,7 @@ nothing.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final
@@ -19,6 +20,8 @@ LONGEST_VALUE: Final = 60
 
 _CODE: Final = "a code of 1 to 64 characters without spaces or control characters"
 _INSTANT: Final = "an RFC 3339 timestamp with an offset from UTC, such as 2022-01-05T09:00:00+07:00"
+
+_LEAP_SECOND: Final = re.compile(r":60(?![0-9])")
 
 EXPECTED: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -103,9 +106,18 @@ def _describe_one(error: Mapping[str, Any]) -> str:
     if expected is None:
         return f"{shown}: {shorten(error['input'])}: {error['msg']}"
     said = f"{shown}: {shorten(error['input'])} is not {expected}"
-    # The calendar's own objection (30 February, second 60) is worth more than the form expected.
+    why = _objection(error) if "timestamp" in expected or "day" in expected else None
+    return f"{said} ({why})" if why else said
+
+
+def _objection(error: Mapping[str, Any]) -> str | None:
+    """Why a timestamp or day of the right form is none, if the form is right."""
+    if error["type"] in ("greater_than_equal", "less_than_equal"):
+        return "in Viet Nam this is outside the years 0001 to 9999"
+    if _LEAP_SECOND.search(str(error["input"])):
+        return "leap seconds are not taken"
     why = error.get("ctx", {}).get("error")
-    return f"{said} ({why})" if isinstance(why, str) else said
+    return why if isinstance(why, str) else None
 
 
 def describe(error: ValidationError) -> str:
