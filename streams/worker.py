@@ -14,6 +14,11 @@ from streams.settings import Settings
 
 logger = logging.getLogger(__name__)
 
+
+class WrongPartitionsError(RuntimeError):
+    """Existing topics do not have ``HOSO_PARTITIONS`` partitions."""
+
+
 CHANGELOGS = ("dossiers", "services")
 
 
@@ -35,6 +40,12 @@ def run(settings: Settings) -> None:
             logger.info("created topic %s", topic)
         for difference in report.differences:
             logger.warning("%s", difference)
+        wrong = [d for d in report.differences if d.what == "partitions"]
+        if wrong:
+            raise WrongPartitionsError(
+                "; ".join(map(str, wrong)) + "; set HOSO_PARTITIONS to what the topics have: "
+                "all must have the same count, or an agency's records part"
+            )
     app = create_app(settings, CollectorRegistry())
     # Faust would set up logging by itself, with a spinner, and at some levels with the root
     # logger at DEBUG; ours is set up already.
