@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -99,6 +98,33 @@ async def test_refreshes_at_the_same_time_share_one_question(
         assert questions == 1
 
 
+async def test_a_refresh_does_not_trust_a_question_asked_before_it(
+    broker: Broker, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topic = await make_topic(broker.bootstrap, f"{topic_prefix}agencies", 1, COMPACT)
+    asked, release = asyncio.Event(), asyncio.Event()
+    answers: list[int] = []
+
+    async def held_back(*arguments: Any) -> Any:
+        ends = await end_offsets(*arguments)
+        answers.append(sum(ends.values()))
+        asked.set()
+        await release.wait()
+        return ends
+
+    async with producer(broker) as sender, view(broker, topic) as agencies:
+        monkeypatch.setattr(streams.kafka.view, "end_offsets", held_back)
+        early = asyncio.create_task(agencies.refresh())
+        await asked.wait()
+        await sender.send_and_wait(topic, b"1", key=b"H56")
+        late = asyncio.create_task(agencies.refresh())
+        await asyncio.sleep(0)  # lets it join whatever it joins
+        release.set()
+        await asyncio.gather(early, late)
+        assert answers == [0, 1]
+        assert agencies.entries == {"H56": b"1"}
+
+
 async def test_a_null_value_removes_the_entry(broker: Broker, topic_prefix: str) -> None:
     topic = await make_topic(broker.bootstrap, f"{topic_prefix}targets", 1, COMPACT)
     async with producer(broker) as sender:
@@ -186,25 +212,24 @@ async def test_a_stopped_view_keeps_its_entries_and_refuses_to_refresh(
 
 @pytest.mark.kafka
 @pytest.mark.slow
-async def test_a_view_survives_the_loss_of_its_broker(tmp_path: Path, apache_kafka: Broker) -> None:
-    with ApacheKafka(tmp_path) as kafka:
-        broker = Broker("kafka", kafka.bootstrap)
-        topic = await make_topic(kafka.bootstrap, "agencies", 3, COMPACT)
-        async with producer(broker) as sender, view(broker, topic) as agencies:
-            await sender.send_and_wait(topic, b"before", key=b"H56")
-            await agencies.refresh()
-            kafka.kill_node(0)
-            with pytest.raises(TimeoutError):
-                await agencies.refresh(timeout=1.5)
-            assert agencies.entries == {"H56": b"before"}
-            away = agencies.seconds_since_contact
-            assert away is not None
-            assert away > 1
-            await asyncio.to_thread(kafka.start_node, 0)
-            await sender.send_and_wait(topic, b"after", key=b"H56")
-            await agencies.refresh()
-            assert agencies.entries == {"H56": b"after"}
-            assert agencies.failed is None
+async def test_a_view_survives_the_loss_of_its_broker(kafka_node: ApacheKafka) -> None:
+    broker = Broker("kafka", kafka_node.bootstrap)
+    topic = await make_topic(kafka_node.bootstrap, "agencies", 3, COMPACT)
+    async with producer(broker) as sender, view(broker, topic) as agencies:
+        await sender.send_and_wait(topic, b"before", key=b"H56")
+        await agencies.refresh()
+        kafka_node.kill_node(0)
+        with pytest.raises(TimeoutError):
+            await agencies.refresh(timeout=1.5)
+        assert agencies.entries == {"H56": b"before"}
+        away = agencies.seconds_since_contact
+        assert away is not None
+        assert away > 1
+        await asyncio.to_thread(kafka_node.start_node, 0)
+        await sender.send_and_wait(topic, b"after", key=b"H56")
+        await agencies.refresh()
+        assert agencies.entries == {"H56": b"after"}
+        assert agencies.failed is None
 
 
 @pytest.mark.broker
