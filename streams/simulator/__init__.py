@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from streams.simulator.published import Published
 from streams.simulator.scenario import Check, Record, Scenario, agrees, measure, rounded
 
-SCENARIOS: dict[str, Callable[[], Scenario]] = {}
+SCENARIOS: dict[str, Callable[[], Scenario]] = {"published": Published}
 
 __all__ = ["SCENARIOS", "Check", "Record", "Scenario", "agrees", "measure", "rounded"]
