@@ -6,14 +6,14 @@ Shares no code with the project. It keeps every fact and looks at all of them ag
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import orjson
 
 RECEIVED = {2, 4, 5, 6, 8, 9, 10}
 GROUPS = ("national", "ministries", "provinces")
-PERIOD_STARTS = {
+PERIOD_STARTS: dict[str, Callable[[str], str]] = {
     "year": lambda day: day[:4] + "-01-01",
     "quarter": lambda day: f"{day[:4]}-{(int(day[5:7]) - 1) // 3 * 3 + 1:02}-01",
 }
@@ -47,7 +47,7 @@ class Fold:
         data = event["data"]
         if event["type"] == "hoso.dossier.submitted.v1":
             key = data["agency"], data["dossier"]
-            fact = (
+            fact: tuple[Any, ...] = (
                 data.get("revision", 0),
                 data["submitted_at"],
                 event["id"],
@@ -75,7 +75,7 @@ class Fold:
             self.targets[data["scope"], data["indicator"], data["year"]] = data["ratio"]
 
     def settle(self) -> None:
-        """Turn facts into counted dossiers: (agency, service, online, submitted on, resolved on)."""
+        """Keep what counts: (agency, service, online, submitted on, resolved on) of each dossier."""
         self.counted: list[tuple[str, str, bool, str, str | None]] = []
         for (agency, dossier), fact in self.submissions.items():
             _, at, _, service, channel, void = fact
