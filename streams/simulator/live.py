@@ -247,6 +247,6 @@ class Live:
 
     def _processing(self, dossier: _Dossier, status: int, at: int) -> Record:
         agency = dossier.agency.code
-        identity = _identity("live", self.seed, agency, dossier.code, status)
+        identity = _identity("live", self.seed, agency, dossier.code, status, at)
         value = rendering.processed(identity, at, agency, dossier.code, status, at)
         return Record("processing", agency, value)

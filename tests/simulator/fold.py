@@ -75,7 +75,7 @@ class Fold:
             self.targets[data["scope"], data["indicator"], data["year"]] = data["ratio"]
 
     def settle(self) -> None:
-        """Keep what counts: (agency, service, online, submitted on, resolved on) of each dossier."""
+        """Keep what counts: agency, service, whether online, submitted on, resolved on."""
         self.counted: list[tuple[str, str, bool, str, str | None]] = []
         for (agency, dossier), fact in self.submissions.items():
             _, at, _, service, channel, void = fact
