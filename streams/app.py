@@ -67,7 +67,6 @@ class HosoApp(faust.App):  # type: ignore[misc]  # Faust ships no types
             acks="all",
             max_batch_size=BATCH_BYTES,
             max_request_size=8 * 1024 * 1024,
-            compression_type="lz4",
         )
         await self._rows.start()
         await self.reference.start()
@@ -167,9 +166,9 @@ def create_app(
     app.clock = clock
     app.started_at = time.monotonic()
     app.reference = Reference(settings)
-    app.register = Register(settings)
     app.instruments = Instruments(registry)
     app.tables_ = Tables(settings, app.writer, fatal)
+    app.register = Register(settings, app.tables_.live)
     app.intake = Intake(
         settings,
         app.tables_,

@@ -6,6 +6,8 @@ be asked. Rows are decoded when first read, so following the topic costs little.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from functools import reduce
 from typing import Any, NamedTuple
 
 from aiokafka import ConsumerRecord
@@ -27,10 +29,28 @@ class _Agency(NamedTuple):
     seen: dict[int, Seen]
 
 
-class Register:
-    """A view of ``agency-months``. ``start`` before use."""
+class Live(NamedTuple):
+    """What a worker knows of an agency it owns, before the topic has come round."""
 
-    def __init__(self, settings: Settings) -> None:
+    months: Months
+    seen: Seen
+
+
+def _nobody() -> dict[str, Live]:
+    return {}
+
+
+class Register:
+    """A view of ``agency-months``. ``start`` before use.
+
+    ``live`` gives the agencies that this process owns itself, if any: their ledgers stand in for
+    what was published of them, so that a worker never answers with less than it has taken in.
+    """
+
+    def __init__(
+        self, settings: Settings, live: Callable[[], Mapping[str, Live]] = _nobody
+    ) -> None:
+        self._live = live
         self._agencies: dict[str, _Agency] = {}
         self._undecoded: dict[tuple[str, int], bytes] = {}
         self.view: CompactedView[bytes, bytes] = CompactedView(
@@ -54,24 +74,21 @@ class Register:
     def months(self) -> dict[str, Months]:
         """The months of every agency ever heard of, registered or not."""
         self._decode()
-        return {code: agency.months for code, agency in self._agencies.items()}
+        months = {code: agency.months for code, agency in self._agencies.items()}
+        return months | {code: live.months for code, live in self._live().items()}
 
-    def seen(self, agency: str) -> Seen:
-        """When the agency was last heard of."""
+    def seen(self) -> dict[str, Seen]:
+        """When each agency was last heard of."""
         self._decode()
-        known = self._agencies.get(agency)
-        latest = NOT_SEEN
-        for seen in known.seen.values() if known is not None else ():
-            latest = later(latest, seen)
-        return latest
+        known = {
+            code: reduce(later, agency.seen.values(), NOT_SEEN)
+            for code, agency in self._agencies.items()
+        }
+        return known | {code: live.seen for code, live in self._live().items()}
 
     def latest_day(self) -> int | None:
         """The latest day of any agency's accepted submission or processing step."""
-        self._decode()
-        latest = NOT_SEEN
-        for agency in self._agencies:
-            latest = later(latest, self.seen(agency))
-        return latest.day
+        return reduce(later, self.seen().values(), NOT_SEEN).day
 
     def figures(
         self, reference: Reference, definition: str, period: PeriodKind, as_of: int

@@ -6,6 +6,7 @@ denominator is null, never 0. The shape is section 6 of the contract.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from fractions import Fraction
 from typing import Any
@@ -14,6 +15,7 @@ from streams.domain.calendar import PeriodKind, period_of
 from streams.domain.dossier import CHANNELS
 from streams.domain.indicators import Counts, Figures, ratio
 from streams.domain.targets import INDICATORS
+from streams.partition import NOT_SEEN, Seen
 from streams.reference import Reference
 from streams.register import Register
 
@@ -24,11 +26,12 @@ def report_json(
     """The whole answer. ``KeyError`` for a definition that is not in ``DEFINITIONS``."""
     figures = register.figures(reference, definition, kind, as_of)
     period = period_of(kind, as_of)
+    seen = register.seen()
     return {
         "as_of": _day(as_of),
         "period": {"kind": kind, "start": _day(period.start), "end": _day(as_of)},
         "definition": definition,
-        "rows": [_row(row, _last_event(row, register, reference)) for row in figures],
+        "rows": [_row(row, _last_event(row, seen, reference)) for row in figures],
     }
 
 
@@ -72,13 +75,13 @@ def _ratios(counts: Counts | None) -> dict[str, float | None]:
     }
 
 
-def _last_event(row: Figures, register: Register, reference: Reference) -> str | None:
+def _last_event(row: Figures, seen: Mapping[str, Seen], reference: Reference) -> str | None:
     if row.kind is not None:
-        at = register.seen(row.scope).at
+        at = seen.get(row.scope, NOT_SEEN).at
     else:
         group = {"ministries": "ministry", "provinces": "province"}.get(row.scope)
         stamps = [
-            register.seen(agency.code).at
+            seen.get(agency.code, NOT_SEEN).at
             for agency in reference.agencies.values()
             if group is None or agency.kind == group
         ]

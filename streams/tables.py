@@ -27,8 +27,9 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from schemas.topics import Topic
 from streams.batching import Acknowledged, BatchWriter
 from streams.kafka.offsets import end_offsets
-from streams.partition import Partition
+from streams.partition import NOT_SEEN, Partition
 from streams.pipeline import Outgoing, Writes, month_rows
+from streams.register import Live
 from streams.settings import Settings
 from streams.stores import MemoryStore, RocksStore, Store
 
@@ -141,6 +142,15 @@ class Tables:
     def ready(self) -> bool:
         """Whether everything owned is recovered, and something is."""
         return bool(self.owned) and all(owned.ready for owned in self.owned.values())
+
+    def live(self) -> dict[str, Live]:
+        """The agencies of the ready partitions, as their ledgers stand."""
+        return {
+            agency: Live(ledger.months, owned.partition.seen.get(agency, NOT_SEEN))
+            for owned in self.owned.values()
+            if owned.ready
+            for agency, ledger in owned.partition.ledgers.items()
+        }
 
     def _open_store(self, number: int) -> Store:
         if self._settings.store == "memory":

@@ -124,6 +124,7 @@ class WebServer(Service):  # type: ignore[misc]  # mode ships no types
             {
                 "healthy": healthy,
                 "lag": lag,
+                "taken_in": self._app.intake.taken_in,
                 "seconds_since_progress": round(stale, 1),
                 "failed": failed,
             },
