@@ -43,11 +43,12 @@ _TOP = 1_000
 
 def _everything(world: World, register: Register) -> tuple[Any, Any]:
     """Every cell, and reports with their targets, ranks and earlier periods."""
+    kinds: tuple[PeriodKind, ...] = ("year", "quarter")
     reports = [
         register.report(day, kind, definition)
-        for day, kind, definition in product(
-            world.asked[:2], ("year", "quarter"), ("mic-2022", "qd766")
-        )
+        for day in world.asked[:2]
+        for kind in kinds
+        for definition in ("mic-2022", "qd766")
     ]
     return register.cells(), reports
 
@@ -161,7 +162,7 @@ def test_a_fact_restated_and_restated_back_leaves_no_trace(
     event = data.draw(st.sampled_from(winners(world.facts)), label="event")
     alike = [e["value"]["data"] for e in other.facts if e["topic"] == event["topic"]]
     assume(alike)
-    slot = ("agency", "dossier", "status", "effective_from", "revision")
+    slot: tuple[str, ...] = ("agency", "dossier", "status", "effective_from", "revision")
     if event["topic"] == "catalogue":
         slot = (*slot, "service")
     changed = {k: v for k, v in alike[0].items() if k not in slot}
