@@ -49,6 +49,8 @@ def run(settings: Settings) -> None:
     app = create_app(settings, CollectorRegistry())
     # Faust would set up logging by itself, with a spinner, and at some levels with the root
     # logger at DEBUG; ours is set up already.
-    faust.Worker(
+    worker = faust.Worker(
         app, loglevel=None, quiet=True, override_logging=False, redirect_stdouts=False
-    ).execute_from_commandline()
+    )
+    worker.spinner = None
+    worker.execute_from_commandline()
