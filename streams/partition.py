@@ -246,8 +246,10 @@ class Chunk:
     def note(self, agency: str, at: int, day: int | None) -> None:
         """An event of the agency was accepted at broker time ``at`` (ms), for ``day`` if any."""
         known = self._seen.get(agency)
-        seen = Seen(at, day)
-        self._seen[agency] = seen if known is None else later(known, seen)
+        if known is None:
+            self._seen[agency] = Seen(at, day)
+        elif known.at is None or at > known.at or (day or 0) > (known.day or 0):
+            self._seen[agency] = later(known, Seen(at, day))
 
     def _dossier(self, key: bytes, agency: str) -> Dossier:
         state = self._after.get(key)

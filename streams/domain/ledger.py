@@ -54,6 +54,11 @@ _USES = tuple(
     )
     for d in DEFINITIONS.values()
 )
+_USES_OF = tuple(
+    tuple((index, use.columns) for index, use in enumerate(_USES) if use.basis == basis)
+    for basis in range(len(_BASES))
+)
+"""Per basis: (index into ServiceLedger.spans, columns) of the uses that count by it."""
 _LENGTHS = tuple(MONTHS_IN[kind] for kind in PERIOD_KINDS)
 
 
@@ -283,12 +288,13 @@ class AgencyLedger:
                 start, end = first_day_of_month(key[1]), last_day_of_month(key[1] + length - 1)
                 first = min((d for d in days if start <= d <= end), default=None)
             last = last_day_of_month(key[1] + length - 1)
-            for index, use in enumerate(_USES):
-                if use.basis == basis:
+            for index, columns in _USES_OF[basis]:
+                listed = service.spans[index]
+                if listed:
                     if known is not None:
-                        self._used(use.columns[kind], known, last, service.spans[index], -1)
+                        self._used(columns[kind], known, last, listed, -1)
                     if first is not None:
-                        self._used(use.columns[kind], first, last, service.spans[index], 1)
+                        self._used(columns[kind], first, last, listed, 1)
             if first is None:
                 del firsts[key]
             else:
