@@ -85,12 +85,14 @@ class Tables:
             "months": settings.topic(Topic.agency_months),
         }
         self.owned: dict[int, Owned] = {}
+        self._assigned = False
         self.last_recovery = RecoveryReport()
 
     # Ownership
 
     def suspend(self) -> None:
         """A rebalance began: publish nothing and start no chunk until it is settled."""
+        self._assigned = False
         for owned in self.owned.values():
             owned.ready = False
             owned.settled.clear()
@@ -104,6 +106,7 @@ class Tables:
 
     def assign(self, numbers: set[int]) -> None:
         """The rebalance is settled: own exactly ``numbers``, and recover them."""
+        self._assigned = True
         for number in self.owned.keys() - numbers:
             self._drop(self.owned.pop(number))
         for number in sorted(numbers):
@@ -140,8 +143,11 @@ class Tables:
 
     @property
     def ready(self) -> bool:
-        """Whether everything owned is recovered, and something is."""
-        return bool(self.owned) and all(owned.ready for owned in self.owned.values())
+        """Whether a rebalance is settled and everything owned is recovered.
+
+        A worker that was assigned nothing, since there are more workers than partitions, is ready.
+        """
+        return self._assigned and all(owned.ready for owned in self.owned.values())
 
     def live(self) -> dict[str, Live]:
         """The agencies of the ready partitions, as their ledgers stand."""
