@@ -38,6 +38,6 @@ async def _serve(port: int) -> None:
     with EmbeddedBroker(port) as embedded:
         click.echo(f"broker listens at {embedded.bootstrap} (HOSO_BROKERS={embedded.bootstrap})")
         click.echo("it keeps everything in memory and forgets it when it stops; Ctrl-C stops it")
-        while embedded.running:
+        while embedded.running:  # noqa: ASYNC110 (a process has no event to wait for)
             await asyncio.sleep(_LOOK_SECONDS)
         raise Failure(f"the broker ended by itself with code {embedded.wait()}")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import sys
 import time
 from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
 
 import aiohttp
 import click
@@ -20,6 +22,9 @@ from streams.cli.simulate import scenario_named
 from streams.cli.terminal import err, out, progress
 from streams.settings import Settings
 from streams.simulator import SCENARIOS, Scenario
+
+if TYPE_CHECKING:
+    from streams.cli.demo_worker import WorkerProcess
 
 _STALL_SECONDS = 60.0
 _POLL_SECONDS = 0.2
@@ -99,8 +104,6 @@ def _settings() -> Settings:
 
 
 def _is_free(host: str, port: int) -> bool:
-    import socket
-
     with socket.socket() as probe:
         if sys.platform != "win32":
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
