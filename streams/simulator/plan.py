@@ -340,7 +340,7 @@ class _Planner:
         before(Q2_2019, END_2019, 2_800, 430)
         before(Q1_2019, Q2_2019, 1_300, 180)
         year(SAME_DAY_2020, 20_000, 4_596, {})
-        after(END_2020, SAME_DAY_2020, 20_600, 4_755)
+        after(END_2020, SAME_DAY_2020, 20_600, 4_855)
         year(DRAFT_2021, 24_000, 7_152, {})
         before(AUGUST_2021, DRAFT_2021, 16_000, 4_901)
         after(END_2021, DRAFT_2021, 24_700, 7_380)
