@@ -77,6 +77,8 @@ def run(settings: Settings) -> None:
     app = create_app(settings, CollectorRegistry())
     # Faust would set up logging by itself, with a spinner, and at some levels with the root
     # logger at DEBUG; ours is set up already.
-    faust.Worker(
+    worker = faust.Worker(
         app, loglevel=None, quiet=True, override_logging=False, redirect_stdouts=False
-    ).execute_from_commandline()
+    )
+    worker.spinner = None  # it would write its escape codes even where there is no terminal
+    worker.execute_from_commandline()

@@ -49,10 +49,19 @@ class Commands(click.Group):
         "streams.stores.StoreInUseError",
     }
 
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        """As click, with a wrong option of the group itself named in one line."""
+        try:
+            return super().make_context(*args, **extra)
+        except click.UsageError as error:
+            raise _in_one_line(error) from error
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; see the module for the exit codes."""
         try:
             return super().invoke(ctx)
+        except click.UsageError as error:
+            raise _in_one_line(error) from error
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
         except StoppedError as stop:
@@ -77,6 +86,13 @@ class Commands(click.Group):
         if isinstance(error, ModuleNotFoundError) and error.name == "rocksdict":
             return "HOSO_STORE: rocksdb needs the package rocksdict: pip install 'hoso[rocksdb]'"
         return f"{kind.__name__}: {_one_line(error)} (HOSO_LOG_LEVEL=debug shows where)"
+
+
+def _in_one_line(error: click.UsageError) -> click.ClickException:
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        return error
+    where = "" if error.ctx is None else f" (see {error.ctx.command_path} --help)"
+    return Failure(" ".join(error.format_message().split()) + where)
 
 
 def _one_line(error: Exception) -> str:

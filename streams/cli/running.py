@@ -96,6 +96,18 @@ async def require_topics(settings: Settings, *names: str) -> None:
     _refuse_other_counts(settings, {name: there[name] for name in names})
 
 
+async def examine_topics(settings: Settings) -> None:
+    """Make sure that the topics that exist are as they should be, and that the others may be
+    created. Raises ``Failure`` as :func:`require_topics` does.
+    """
+    names = [spec.name for spec in topic_specs(settings)]
+    if not settings.create_topics:
+        await require_topics(settings, *names)
+        return
+    there = await topics_on_broker(settings)
+    _refuse_other_counts(settings, {name: there[name] for name in names if name in there})
+
+
 async def prepare_topics(settings: Settings) -> None:
     """Have every topic there: create what is missing, unless ``HOSO_CREATE_TOPICS`` is false.
 
@@ -103,14 +115,9 @@ async def prepare_topics(settings: Settings) -> None:
     """
     from streams.kafka.topics import create_missing
 
-    specs = topic_specs(settings)
+    await examine_topics(settings)
     if settings.create_topics:
-        there = await topics_on_broker(settings)
-        _refuse_other_counts(
-            settings, {spec.name: there[spec.name] for spec in specs if spec.name in there}
-        )
-        await create_missing(settings.client_options(), specs)
-    await require_topics(settings, *(spec.name for spec in specs))
+        await create_missing(settings.client_options(), topic_specs(settings))
 
 
 def topic_specs(settings: Settings) -> list[Any]:

@@ -7,10 +7,9 @@ import sys
 
 import click
 
-from streams import settings as settings_
 from streams.cli import logs
 from streams.cli.errors import Failure
-from streams.cli.running import run, topics_on_broker
+from streams.cli.running import examine_topics, load_settings, run
 from streams.settings import Settings
 
 
@@ -23,13 +22,13 @@ def worker() -> None:
     HOSO_CREATE_TOPICS=false. Workers share HOSO_APP_ID; each needs its own HOSO_WEB_PORT and
     HOSO_DATA_DIR.
     """
-    settings = settings_.load()
-    logs.configure(settings)
+    settings = load_settings()
+    run(examine_topics(settings))
+    _refuse_taken(settings)
     from streams import worker as worker_
 
-    run(topics_on_broker(settings))
-    _refuse_taken(settings)
     with worker_.hold_data(settings):
+        logs.configure(settings)
         worker_.run(settings)
 
 
