@@ -14,7 +14,7 @@ import faust
 from aiokafka import AIOKafkaProducer
 from prometheus_client import CollectorRegistry
 
-from schemas.topics import EVENT_TOPICS
+from schemas.topics import EVENT_TOPICS, REFERENCE_TOPICS
 from streams.agents import Intake
 from streams.batching import BATCH_BYTES, BatchWriter, ChunkScheduler, ChunkSchema
 from streams.collector import StateCollector
@@ -56,6 +56,8 @@ class HosoApp(faust.App):  # type: ignore[misc]  # Faust ships no types
     intake: Intake
     instruments: Instruments
     registry: CollectorRegistry
+    """The instruments; what is read from the tables is in ``state_metrics``."""
+    state_metrics: StateCollector
     clock: Clock
     started_at: float
     _rows: AIOKafkaProducer | None = None
@@ -177,7 +179,9 @@ def create_app(
     app.started_at = time.monotonic()
     app.reference = Reference(settings)
     app.register = Register(settings)
-    app.instruments = Instruments(registry)
+    app.instruments = Instruments(
+        registry, map(settings.topic, sorted(EVENT_TOPICS | REFERENCE_TOPICS))
+    )
     app.tables_ = Tables(settings, app.writer, fatal)
     app.intake = Intake(
         settings,
@@ -187,14 +191,12 @@ def create_app(
         lambda: clock().timestamp(),
         fatal,
     )
-    registry.register(
-        StateCollector(
-            app.tables_,
-            app.reference,
-            settings.partitions,
-            DEFINITIONS[settings.definition],
-            app.as_of,
-        )
+    app.state_metrics = StateCollector(
+        app.tables_,
+        app.reference,
+        settings.partitions,
+        DEFINITIONS[settings.definition],
+        app.as_of,
     )
     app.instruments.ready.set_function(lambda: float(app.tables_.ready))
 

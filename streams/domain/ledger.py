@@ -13,7 +13,6 @@ on the day it no longer is (-1). Those changes are cells like any other.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from operator import add
 from typing import NamedTuple
 
 from streams.domain.calendar import (
@@ -124,23 +123,27 @@ class Months(dict[int, Month]):
         """
         if end < start:
             return [0] * len(COLUMNS)
-        sums = [0] * len(columns)
         low, high = columns.start, columns.stop
         first, first_day = month_and_day(start)
         last, last_day = month_and_day(end)
-        candidates = range(first, last + 1)
-        for number in candidates if len(candidates) < len(self) else self:
+        span = range(first, last + 1)
+        whole: list[list[int]] = [[0] * len(columns)]
+        parts: list[tuple[Month, slice]] = []
+        for number in span if len(span) < len(self) else self:
             month = self.get(number)
             if month is None or not first <= number <= last:
                 continue
             from_day = first_day if number == first else 1
             to_day = last_day if number == last else _DAYS
             if from_day == 1 and to_day >= 31:
-                sums = list(map(add, sums, month.totals[low:high]))
+                whole.append(month.totals[low:high])
             else:
-                for column, cells in month.cells.items():
-                    if low <= column < high:
-                        sums[column - low] += sum(cells[from_day : to_day + 1])
+                parts.append((month, slice(from_day, to_day + 1)))
+        sums = list(map(sum, zip(*whole, strict=True)))
+        for month, days in parts:
+            for column, cells in month.cells.items():
+                if low <= column < high:
+                    sums[column - low] += sum(cells[days])
         return [0] * low + sums + [0] * (len(COLUMNS) - high)
 
 
