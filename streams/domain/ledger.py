@@ -127,23 +127,25 @@ class Months(dict[int, Month]):
         first, first_day = month_and_day(start)
         last, last_day = month_and_day(end)
         span = range(first, last + 1)
+        numbers = [n for n in span if n in self] if len(span) < len(self) else self
         whole: list[list[int]] = [[0] * len(columns)]
-        parts: list[tuple[Month, slice]] = []
-        for number in span if len(span) < len(self) else self:
-            month = self.get(number)
-            if month is None or not first <= number <= last:
-                continue
-            from_day = first_day if number == first else 1
-            to_day = last_day if number == last else _DAYS
-            if from_day == 1 and to_day >= 31:
-                whole.append(month.totals[low:high])
-            else:
-                parts.append((month, slice(from_day, to_day + 1)))
+        parts: list[tuple[Month, int, int]] = []
+        for number in numbers:
+            if first < number < last:
+                whole.append(self[number].totals[low:high])
+            elif first <= number <= last:
+                from_day = first_day if number == first else 1
+                to_day = last_day if number == last else _DAYS
+                if from_day == 1 and to_day >= 31:
+                    whole.append(self[number].totals[low:high])
+                else:
+                    parts.append((self[number], from_day, to_day + 1))
         sums = list(map(sum, zip(*whole, strict=True)))
-        for month, days in parts:
-            for column, cells in month.cells.items():
-                if low <= column < high:
-                    sums[column - low] += sum(cells[days])
+        for month, from_day, until in parts:
+            for at, column in enumerate(columns):
+                cells = month.cells.get(column)
+                if cells is not None:
+                    sums[at] += sum(cells[from_day:until])
         return [0] * low + sums + [0] * (len(COLUMNS) - high)
 
 

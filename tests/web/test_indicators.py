@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import random
 from collections.abc import Callable
@@ -18,7 +19,17 @@ from streams.domain.definitions import DEFINITIONS
 from streams.domain.targets import INDICATORS
 from streams.settings import Settings, load
 from tests.web.conftest import Connect
-from tests.web.world import EXAMPLES, World, event, list_service, process, register, submit
+from tests.web.world import (
+    EXAMPLES,
+    NOW,
+    Record,
+    World,
+    event,
+    list_service,
+    process,
+    register,
+    submit,
+)
 
 FIGURES = json.loads(EXAMPLES.with_name("example_figures.json").read_text(encoding="utf-8"))
 URL_PATH = "/api/v1/indicators"
@@ -435,3 +446,50 @@ async def test_the_answer_is_the_register_s_figures_and_the_nearest_floats(
                 "missing": gap.missing,
                 "behind_pace": near(gap.behind_pace),
             }
+
+
+async def test_rows_that_have_piled_up_are_decoded_without_holding_up_the_loop() -> None:
+    """As after a start, when the months of every agency wait to be read for the first time."""
+    world = World()
+    for number in range(50):
+        register(world, f"A{number}")
+        for month in range(1, 13):
+            submit(world, f"A{number}", "1.0", f"d{month}", f"2022-{month:02d}-01")
+    turns = 0
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    waiting = len(world.register._undecoded)
+    assert waiting >= 600
+    task = asyncio.create_task(other())
+    await world.register.catch_up()
+    task.cancel()
+    assert not world.register._undecoded
+    assert turns >= waiting // 100
+    decoded = world.register.figures(world.reference, "mic-2022", "year", NOW.toordinal())
+    assert decoded[0].counts.submitted == (50 * 8, 0, 0)
+
+
+async def test_an_agency_s_last_event_follows_its_rows(connect: Connect) -> None:
+    """Also back, when a row of the public topic is removed."""
+    world = World()
+    register(world, "H01")
+    submit(world, "H01", "1.0", "a", "2022-01-05")
+    client = await connect(world)
+
+    async def last_event() -> str:
+        answer = await (await client.get(URL_PATH)).json()
+        return str(by_scope(answer)["H01"]["last_event_at"])
+
+    first = await last_event()
+    world.broker_ms += 3 * 31 * 86_400_000
+    submit(world, "H01", "1.0", "b", "2022-04-05")
+    assert await last_event() > first
+    gone = b"H01/2022-04", b"H01/2023-05"
+    removed = [Record("hoso.agency-months", 0, 0, 0, key, None) for key in gone]
+    world.register.view._apply(removed)
+    assert await last_event() == first
