@@ -13,7 +13,7 @@ from typing import Any
 
 from streams.domain.calendar import PeriodKind, period_of
 from streams.domain.dossier import CHANNELS
-from streams.domain.indicators import Counts, Figures, ratio
+from streams.domain.indicators import Counts, Figures
 from streams.domain.targets import INDICATORS
 from streams.partition import NOT_SEEN, Seen
 from streams.reference import Reference
@@ -43,15 +43,15 @@ def _row(figures: Figures, last_event_at: str | None) -> dict[str, Any]:
         "kind": figures.kind,
         "services_listed": counts.services_listed,
         "services_with_dossiers": counts.services_with_dossiers,
-        "services_with_dossiers_ratio": _number(counts.ratio("services_with_dossiers")),
+        "services_with_dossiers_ratio": _share(*counts.fraction("services_with_dossiers")),
         "dossiers_processed": counts.dossiers_processed,
         "dossiers_processed_online": counts.dossiers_processed_online,
-        "online_processed_ratio": _number(counts.ratio("online_processed")),
+        "online_processed_ratio": _share(*counts.fraction("online_processed")),
         "dossiers_submitted": dict(zip(CHANNELS, counts.submitted, strict=True)),
-        "on_time_ratio": _number(ratio(counts.on_time, counts.due)),
-        "level4_of_eligible": _number(ratio(counts.eligible_level4, counts.eligible)),
-        "level34_of_listed": _number(ratio(counts.level34, counts.listed)),
-        "level4_of_listed": _number(ratio(counts.level4, counts.listed)),
+        "on_time_ratio": _share(counts.on_time, counts.due),
+        "level4_of_eligible": _share(counts.eligible_level4, counts.eligible),
+        "level34_of_listed": _share(counts.level34, counts.listed),
+        "level4_of_listed": _share(counts.level4, counts.listed),
         "previous_year": _ratios(figures.previous_year),
         "previous_period": _ratios(figures.previous_period),
         "targets": {
@@ -70,7 +70,7 @@ def _row(figures: Figures, last_event_at: str | None) -> dict[str, Any]:
 
 def _ratios(counts: Counts | None) -> dict[str, float | None]:
     return {
-        f"{indicator}_ratio": None if counts is None else _number(counts.ratio(indicator))
+        f"{indicator}_ratio": None if counts is None else _share(*counts.fraction(indicator))
         for indicator in INDICATORS
     }
 
@@ -89,6 +89,11 @@ def _last_event(row: Figures, seen: Mapping[str, Seen], reference: Reference) ->
     if at is None:
         return None
     return datetime.fromtimestamp(at / 1000, UTC).isoformat(timespec="milliseconds")
+
+
+def _share(numerator: int, denominator: int) -> float | None:
+    # Division of whole numbers gives the float nearest to the fraction.
+    return numerator / denominator if denominator else None
 
 
 def _number(value: Fraction | None) -> float | None:

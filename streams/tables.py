@@ -87,6 +87,8 @@ class Tables:
         self.owned: dict[int, Owned] = {}
         self._assigned = False
         self.last_recovery = RecoveryReport()
+        self.last_progress = time.monotonic()
+        """When a recovery last took in rows or folded some, on the monotonic clock."""
 
     # Ownership
 
@@ -259,6 +261,7 @@ class Tables:
         def take(table: str, records: list[tuple[bytes, bytes]]) -> None:
             nonlocal rows
             rows += len(records)
+            self.last_progress = time.monotonic()
             absorb[table](records)
 
         ends = await self._read_to_end(owned.number, positions, take)
@@ -272,6 +275,7 @@ class Tables:
         fresh = not owned.positions
         if fresh or rows:
             for _ in partition.fold():
+                self.last_progress = time.monotonic()
                 await asyncio.sleep(0)
         owned.positions = dict(ends)
         partition.dossiers.set_position(ends["dossiers"])
