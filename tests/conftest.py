@@ -55,6 +55,13 @@ def apache_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
 
 
 @pytest.fixture
+def kafka_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApacheKafka]:
+    """One node of Apache Kafka for this test alone, which may stop and kill it."""
+    with _apache(tmp_path_factory, 1) as kafka:
+        yield kafka
+
+
+@pytest.fixture
 def kafka_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApacheKafka]:
     """Three nodes of Apache Kafka for this test alone, which may stop and kill them."""
     with _apache(tmp_path_factory, 3) as kafka:
