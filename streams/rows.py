@@ -15,7 +15,7 @@ the row was written: an agency's value is the greatest over its rows.
 from __future__ import annotations
 
 from datetime import date
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import msgspec
 import orjson
@@ -136,17 +136,29 @@ def encode_agency_month(row: AgencyMonth) -> bytes:
     )
 
 
+class _AgencyMonthJson(msgspec.Struct):
+    """The public row as others read it; fields and columns of newer versions are left alone."""
+
+    agency: str
+    month: str
+    last_event_at: int | None
+    latest_day: date | None
+    columns: dict[str, Annotated[list[int], msgspec.Meta(max_length=31)]]
+
+
+_decode_month = msgspec.json.Decoder(_AgencyMonthJson).decode
+
+
 def decode_agency_month(value: bytes) -> AgencyMonth:
     """The inverse of :func:`encode_agency_month`. Raises :class:`UnreadableRowError`."""
     try:
-        row = orjson.loads(value)
-        day = row["latest_day"]
+        row = _decode_month(value)
         return AgencyMonth(
-            row["agency"],
-            parse_month(row["month"]),
-            row["last_event_at"],
-            None if day is None else date.fromisoformat(day).toordinal(),
-            Month.from_rows(row["columns"]),
+            row.agency,
+            parse_month(row.month),
+            row.last_event_at,
+            None if row.latest_day is None else row.latest_day.toordinal(),
+            Month.from_rows(row.columns),
         )
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, msgspec.MsgspecError) as error:
         raise UnreadableRowError(f"agency-months row: {error}") from error
