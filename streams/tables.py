@@ -54,7 +54,9 @@ class Owned:
     """Source topic → the next offset to take in; chunks must not begin after it."""
     disturbed: bool = False
     """Somebody else wrote to its changelogs: read them again before going on."""
-    in_flight: set[asyncio.Task[None]] = field(default_factory=set)
+    in_flight: set[asyncio.Task[bool]] = field(default_factory=set)
+    last_chunk: asyncio.Task[bool] | None = None
+    """The chunk taken in last; chunks are acknowledged in order."""
     recovery: asyncio.Task[None] | None = None
 
 
@@ -156,9 +158,19 @@ class Tables:
     ) -> list[Awaitable[Acknowledged]]:
         """Hand over everything a chunk must have written; the caller awaits what is returned.
 
-        Order matters only within a topic, where it is kept.
+        Order matters within a topic, where it is kept, and for the progress mark among the dossier
+        or service rows: it speaks of dead letters and forwarded records too, so those are waited
+        for before anything else is handed over.
         """
         writer, number = self._writer(), owned.number
+        elsewhere: list[Awaitable[Acknowledged]] = []
+        if writes.dead_letters:
+            dead_letters = self._settings.topic(Topic.dead_letters)
+            elsewhere += await writer.enqueue(dead_letters, number, writes.dead_letters)
+        for right, record in writes.forwards:
+            elsewhere += await writer.enqueue(topic, right, [record])
+        if elsewhere:
+            await asyncio.gather(*elsewhere)
         pending: list[Awaitable[Acknowledged]] = []
         for table, rows in (
             ("dossiers", writes.dossiers),
@@ -167,11 +179,6 @@ class Tables:
         ):
             if rows:
                 pending += await writer.enqueue(self._logs[table], number, rows)
-        if writes.dead_letters:
-            dead_letters = self._settings.topic(Topic.dead_letters)
-            pending += await writer.enqueue(dead_letters, number, writes.dead_letters)
-        for right, record in writes.forwards:
-            pending += await writer.enqueue(topic, right, [record])
         return pending
 
     def acknowledged(self, owned: Owned, batch: Acknowledged) -> None:
@@ -181,13 +188,15 @@ class Tables:
         worker's rows (one that has lost the partition and does not know yet), or a batch of ours
         sent twice; the partition is then read again from the gap on, which merges and repairs.
         """
+        if owned.lost:
+            return  # its store is closed, and whoever owns it now reads the log
         for table, log in self._logs.items():
             if log == batch.topic:
                 if owned.positions.get(table) == batch.base_offset and not owned.disturbed:
                     owned.positions[table] = batch.base_offset + batch.records
                     if table == "dossiers":
                         owned.partition.dossiers.set_position(owned.positions[table])
-                elif not owned.disturbed and not owned.lost:
+                elif not owned.disturbed:
                     logger.warning(
                         "%s[%d]: expected our rows at offset %s, found them at %d: "
                         "another worker wrote there; reading it again",
