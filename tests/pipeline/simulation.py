@@ -122,12 +122,12 @@ class Builder:
 
     def __init__(self, room: int) -> None:
         self.rows: list[tuple[bytes | None, bytes | None, Any]] = []
-        self._room = room
+        self.room = room
 
     def append(
         self, *, key: bytes | None, value: bytes | None, timestamp: None, headers: Any
     ) -> object:
-        if len(self.rows) >= self._room:
+        if len(self.rows) >= self.room:
             return None
         self.rows.append((key, value, headers))
         return object()
@@ -142,10 +142,10 @@ class Producer:
     def __init__(self, room: Callable[[], int]) -> None:
         self.underway: dict[TP, deque[Batch]] = defaultdict(deque)
         self.landed: dict[TP, deque[Batch]] = defaultdict(deque)
-        self._room = room
+        self.room = room
 
     def create_batch(self) -> Builder:
-        return Builder(self._room())
+        return Builder(self.room())
 
     async def send_batch(
         self, builder: Builder, topic: str, *, partition: int
