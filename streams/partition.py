@@ -190,7 +190,9 @@ class Partition:
         differing: set[tuple[str, int]] = set()
         seen: dict[str, Seen] = {}
         for key, row in self.published.items():
-            seen[row.agency] = later(seen.get(row.agency, NOT_SEEN), Seen(row.last_event_at, row.latest_day))
+            seen[row.agency] = later(
+                seen.get(row.agency, NOT_SEEN), Seen(row.last_event_at, row.latest_day)
+            )
             ledger = self.ledgers.get(row.agency)
             cells = ledger.months.get(row.month) if ledger is not None else None
             if row.cells.rows() != (cells.rows() if cells is not None else {}):
