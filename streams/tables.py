@@ -65,13 +65,16 @@ class Owned:
 
 @dataclass(slots=True)
 class RecoveryReport:
-    """What the last recovery of this process did."""
+    """The recoveries since the last assignment, taken together."""
 
-    partitions: int = 0
+    started: float
+    """When the assignment came, on the monotonic clock."""
     rows: int = 0
-    seconds: float = 0.0
+    """Changelog rows read."""
     repaired: int = 0
     """Rows written because the log lacked facts that were known, or the public row differed."""
+    seconds: float = 0.0
+    """From the assignment to the last partition made ready so far."""
 
 
 class Tables:
@@ -90,7 +93,7 @@ class Tables:
         }
         self.owned: dict[int, Owned] = {}
         self._assigned = False
-        self.last_recovery = RecoveryReport()
+        self.recovery = RecoveryReport(time.monotonic())
         self.last_progress = time.monotonic()
         """When a recovery last took in rows or folded some, on the monotonic clock."""
 
@@ -113,6 +116,7 @@ class Tables:
     def assign(self, numbers: set[int]) -> None:
         """The rebalance is settled: own exactly ``numbers``, and recover them."""
         self._assigned = True
+        self.recovery = RecoveryReport(time.monotonic())
         for number in self.owned.keys() - numbers:
             self._drop(self.owned.pop(number))
         for number in sorted(numbers):
@@ -302,10 +306,9 @@ class Tables:
         owned.ready = True
         owned.settled.set()
         seconds = time.monotonic() - started
-        self.last_recovery.partitions += 1
-        self.last_recovery.rows += rows
-        self.last_recovery.repaired += repaired
-        self.last_recovery.seconds = max(self.last_recovery.seconds, seconds)
+        self.recovery.rows += rows
+        self.recovery.repaired += repaired
+        self.recovery.seconds = time.monotonic() - self.recovery.started
         log = logger.info if rows or repaired else logger.debug
         log(
             "partition %d is ready: %d changelog rows in %.2f s, %d dossiers, %d rows repaired",

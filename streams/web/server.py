@@ -158,11 +158,17 @@ class WebServer(Service):  # type: ignore[misc]  # mode ships no types
         """200 once every owned partition is recovered and published, else 503."""
         owned = self._app.tables_.owned
         ready = self._app.tables_.ready
+        recovery = self._app.tables_.recovery
         return _json(
             {
                 "ready": ready,
                 "partitions": sorted(owned),
                 "recovering": sorted(n for n, partition in owned.items() if not partition.ready),
+                "recovery": {
+                    "rows": recovery.rows,
+                    "repaired": recovery.repaired,
+                    "seconds": round(recovery.seconds, 3),
+                },
             },
             200 if ready else 503,
         )

@@ -49,7 +49,13 @@ async def test_an_idle_worker_is_healthy_however_long_it_has_been_idle(
     clock.advance(10 * STALE_SECONDS)
     status, answer = await healthz(client)
     assert status == 200
-    assert answer == {"healthy": True, "lag": 0, "seconds_since_progress": 0.0, "failed": []}
+    assert answer == {
+        "healthy": True,
+        "lag": 0,
+        "taken_in": 0,
+        "seconds_since_progress": 0.0,
+        "failed": [],
+    }
 
 
 async def test_a_worker_that_stands_still_behind_its_records_is_not_healthy(
@@ -113,17 +119,25 @@ async def test_ready_means_every_owned_partition_is_recovered(connect: Connect) 
         response = await client.get("/readyz")
         return response.status, await response.json()
 
-    assert await readyz() == (200, {"ready": True, "partitions": [1, 4], "recovering": []})
+    recovery = {"rows": 0, "repaired": 0, "seconds": 0.0}
+    answer = {"ready": True, "partitions": [1, 4], "recovering": [], "recovery": recovery}
+    assert await readyz() == (200, answer)
     world.tables_.owned[2] = Owned(2, Partition(2, MemoryStore()))
-    assert await readyz() == (503, {"ready": False, "partitions": [1, 2, 4], "recovering": [2]})
+    answer = {"ready": False, "partitions": [1, 2, 4], "recovering": [2], "recovery": recovery}
+    assert await readyz() == (503, answer)
     world.tables_.suspend()
     assert (await readyz())[1]["recovering"] == [1, 2, 4]
 
 
-async def test_a_worker_that_owns_nothing_is_not_ready(connect: Connect) -> None:
-    response = await (await connect(World(owns=frozenset()))).get("/readyz")
-    assert response.status == 503
-    assert await response.json() == {"ready": False, "partitions": [], "recovering": []}
+async def test_a_worker_is_ready_with_nothing_to_own_once_it_has_been_told_so(
+    connect: Connect,
+) -> None:
+    world = World(owns=frozenset())
+    client = await connect(world)
+    world.tables_.suspend()
+    assert (await client.get("/readyz")).status == 503
+    world.tables_.assign(set())
+    assert (await client.get("/readyz")).status == 200
 
 
 class Consumer:

@@ -94,6 +94,7 @@ class World:
         self._partitions = {
             number: Partition(number, MemoryStore()) for number in range(self.settings.partitions)
         }
+        self.tables_._assigned = True  # as after a rebalance
         for number in self._partitions if self.owns is None else self.owns:
             self.tables_.owned[number] = Owned(number, self._partitions[number], ready=True)
         self.lags: dict[tuple[str, int], int] = {}
