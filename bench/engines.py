@@ -25,6 +25,16 @@ from schemas.events import ProcessedEvent, SubmittedEvent
 from streams.kafka.broker import free_port
 
 
+class Recovery(NamedTuple):
+    """What a restart after a kill took."""
+
+    rows: int
+    seconds: float
+    """Reading, merging and folding, from the assignment on."""
+    until_ready: float
+    """From starting the process; most of it is the broker missing the killed one."""
+
+
 class Run(NamedTuple):
     """One measured run."""
 
@@ -34,6 +44,7 @@ class Run(NamedTuple):
     counted: Expected
     rss_before: int
     rss_after: int
+    recovery: Recovery | None = None
 
 
 Engine = Callable[[str, int, int], Run]
@@ -66,6 +77,7 @@ async def _bare(bootstrap: str, events: int) -> Run:
     await consumer.start()
     channels: dict[tuple[str, str], str | None] = {}
     ended: set[tuple[str, str]] = set()
+    services: set[tuple[str, str]] = set()
     rss = psutil.Process().memory_info().rss
     try:
         names = [PREFIX + topic for topic in TOPICS]
@@ -88,6 +100,8 @@ async def _bare(bootstrap: str, events: int) -> Run:
                     key = data.agency, data.dossier
                     if tp.topic == names[0]:
                         channels[key] = data.channel
+                        if data.channel == "online":
+                            services.add((data.agency, data.service))
                     elif data.status in (9, 10):
                         ended.add(key)
                 done += len(records)
@@ -98,7 +112,7 @@ async def _bare(bootstrap: str, events: int) -> Run:
     return Run(
         seconds,
         done,
-        Expected(len(channels), len(ended), online),
+        Expected(len(channels), len(ended), online, len(services)),
         rss,
         psutil.Process().memory_info().rss,
     )
@@ -117,10 +131,16 @@ def hoso_rocksdb(bootstrap: str, events: int, reference: int) -> Run:
 class Worker:
     """A hoso worker as a process of its own, with a fresh identity."""
 
-    def __init__(self, bootstrap: str, store: str = "memory", app_id: str | None = None) -> None:
+    def __init__(
+        self,
+        bootstrap: str,
+        store: str = "memory",
+        app_id: str | None = None,
+        directory: tempfile.TemporaryDirectory[str] | None = None,
+    ) -> None:
         self.port = free_port()
         self.app_id = app_id or f"bench-{os.getpid()}-{self.port}"
-        self.directory = tempfile.TemporaryDirectory(prefix="hoso-bench-")
+        self.directory = directory or tempfile.TemporaryDirectory(prefix="hoso-bench-")
         self.log = Path(self.directory.name) / "worker.log"
         self._process = subprocess.Popen(
             [sys.executable, "-m", "streams", "worker"],
@@ -133,7 +153,7 @@ class Worker:
                 "HOSO_WEB_PORT": str(self.port),
                 "HOSO_AS_OF": "2022-12-31",
             },
-            stderr=self.log.open("w"),
+            stderr=self.log.open("a"),
         )
 
     @property
@@ -193,21 +213,37 @@ def _hoso(bootstrap: str, events: int, reference: int, store: str) -> Run:
         started = time.perf_counter()
         taken_in = worker.wait_taken_in(events + reference)
         seconds = time.perf_counter() - started
-        return Run(seconds, taken_in - first, _counted(worker), before, worker.rss)
+        run = Run(seconds, taken_in - first, _counted(worker), before, worker.rss)
+    except BaseException:
+        worker.stop(signal.SIGKILL)
+        raise
+    worker.stop(signal.SIGKILL)
+    return run._replace(recovery=_recovered(bootstrap, store, worker))
+
+
+def _recovered(bootstrap: str, store: str, killed: Worker) -> Recovery:
+    """What a worker that takes over from ``killed``, on its data, needs to be ready."""
+    started = time.perf_counter()
+    worker = Worker(bootstrap, store, app_id=killed.app_id, directory=killed.directory)
+    try:
+        worker.wait_ready()
+        took = json.loads(worker.get("/readyz"))["recovery"]
+        return Recovery(took["rows"], took["seconds"], time.perf_counter() - started)
     finally:
-        worker.stop()
+        worker.stop(signal.SIGKILL)
 
 
 def _counted(worker: Worker) -> Expected:
-    rows = json.loads(worker.get("/api/v1/indicators?period=year&as_of=2022-12-31"))["rows"]
-    later = json.loads(worker.get("/api/v1/indicators?period=year&as_of=2023-12-31"))["rows"]
-    national, next_year = rows[0], later[0]
-    return Expected(
-        sum(national["dossiers_submitted"].values())
-        + sum(next_year["dossiers_submitted"].values()),
-        national["dossiers_processed"] + next_year["dossiers_processed"],
-        national["dossiers_processed_online"] + next_year["dossiers_processed_online"],
-    )
+    dossiers = resolved = online = services = 0
+    for year in (2022, 2023):
+        answer = worker.get(f"/api/v1/indicators?period=year&as_of={year}-12-31")
+        national = json.loads(answer)["rows"][0]
+        dossiers += sum(national["dossiers_submitted"].values())
+        resolved += national["dossiers_processed"]
+        online += national["dossiers_processed_online"]
+        if year == 2022:
+            services = national["services_with_dossiers"]
+    return Expected(dossiers, resolved, online, services)
 
 
 ENGINES: dict[str, Engine] = {

@@ -81,7 +81,14 @@ def main(engines: str, rounds: int, events: int, as_json: bool) -> None:
         for name in names:
             run = measure(name, workload)
             runs[name].append(run)
-            err.print(f"round {turn + 1} {name}: {run.events / run.seconds:,.0f} events/s, right")
+            line = f"round {turn + 1} {name}: {run.events / run.seconds:,.0f} events/s, right"
+            if run.recovery is not None:
+                line += (
+                    f"; killed: {run.recovery.rows:,} rows recovered at "
+                    f"{run.recovery.rows / max(run.recovery.seconds, 1e-3):,.0f} rows/s, "
+                    f"ready after {run.recovery.until_ready:.1f} s"
+                )
+            err.print(line)
     rates = {name: [run.events / run.seconds for run in done] for name, done in runs.items()}
     medians = {name: statistics.median(found) for name, found in rates.items()}
     ratios = {name: medians[name] / medians[names[0]] for name in names[1:]}
@@ -92,6 +99,13 @@ def main(engines: str, rounds: int, events: int, as_json: bool) -> None:
         },
         "events": len(workload.events),
         "rounds": rounds,
+        "recovery_rows_per_second": {
+            name: [
+                round(r.recovery.rows / max(r.recovery.seconds, 1e-3)) for r in done if r.recovery
+            ]
+            for name, done in runs.items()
+            if any(r.recovery for r in done)
+        },
     }
     if as_json:
         json.dump(result, sys.stdout)

@@ -21,6 +21,10 @@ ICT = timezone(timedelta(hours=7))
 START = datetime(2022, 1, 1, 8, tzinfo=ICT)
 
 
+SERVICES = 40
+"""Services of each agency."""
+
+
 class Event(NamedTuple):
     """A record to be produced."""
 
@@ -36,6 +40,8 @@ class Expected(NamedTuple):
     dossiers: int
     resolved: int
     resolved_online: int
+    services: int
+    """Distinct services of all agencies with an online dossier."""
 
 
 class Workload(NamedTuple):
@@ -52,8 +58,16 @@ def agencies() -> list[tuple[str, str, str]]:
         return [(row["code"], row["name"], row["kind"]) for row in csv.DictReader(lines)]
 
 
-def make(events: int, seed: int = 2022) -> Workload:
-    """``events`` records of submissions and processing, and the reference data they need."""
+def make(
+    events: int,
+    seed: int = 2022,
+    statuses: tuple[int, ...] = (2, 4, 9, 10),
+    duplicates: float = 0.02,
+) -> Workload:
+    """``events`` records (a few more at most), and the agencies and services they need.
+
+    Each dossier goes through a random number of ``statuses``, in their order.
+    """
     rng = random.Random(seed)
     known = agencies()
     weights = [1 / (rank + 1) for rank in range(len(known))]
@@ -73,6 +87,29 @@ def make(events: int, seed: int = 2022) -> Workload:
         )
         for code, name, kind in known
     ]
+    reference += [
+        Event(
+            "catalogue",
+            code.encode(),
+            _event(
+                f"/portals/{code}",
+                "hoso.service.listed.v1",
+                rng,
+                START,
+                {
+                    "agency": code,
+                    "service": _service(number),
+                    "level": 3 + number % 2,
+                    "eligible": True,
+                    "listed": True,
+                    "effective_from": "2021-06-01",
+                },
+            ),
+        )
+        for code, _, _ in known
+        for number in range(SERVICES)
+    ]
+    used: set[tuple[str, str]] = set()
     sent: list[Event] = []
     resolved: Counter[bool] = Counter()
     dossiers = 0
@@ -81,6 +118,9 @@ def make(events: int, seed: int = 2022) -> Workload:
         dossiers += 1
         dossier = f"{code}-{dossiers:08d}"
         online = rng.random() < 0.4
+        service = _service(rng.randrange(SERVICES))
+        if online:
+            used.add((code, service))
         at = START + timedelta(minutes=rng.randrange(500_000))
         made = [
             Event(
@@ -94,7 +134,7 @@ def make(events: int, seed: int = 2022) -> Workload:
                     {
                         "dossier": dossier,
                         "agency": code,
-                        "service": f"1.{rng.randrange(200):06d}",
+                        "service": service,
                         "channel": "online" if online else "in_person",
                         "submitted_at": at.isoformat(),
                         "due_at": (at + timedelta(days=15)).isoformat(),
@@ -103,8 +143,8 @@ def make(events: int, seed: int = 2022) -> Workload:
                 ),
             )
         ]
-        steps = rng.randrange(0, 5)
-        for status in (2, 4, 9, 10)[:steps]:
+        steps = rng.randrange(0, len(statuses) + 1)
+        for status in statuses[:steps]:
             at += timedelta(hours=rng.randrange(1, 90))
             made.append(
                 Event(
@@ -125,13 +165,19 @@ def make(events: int, seed: int = 2022) -> Workload:
                     ),
                 )
             )
-        if steps >= 3:
+        if 9 in statuses[:steps]:
             resolved[online] += 1
         for event in made:
             sent.append(event)
-            if rng.random() < 0.02:
+            if rng.random() < duplicates:
                 sent.append(event)
-    return Workload(reference, sent, Expected(dossiers, resolved.total(), resolved[True]))
+    return Workload(
+        reference, sent, Expected(dossiers, resolved.total(), resolved[True], len(used))
+    )
+
+
+def _service(number: int) -> str:
+    return f"1.{number:06d}"
 
 
 def _event(
