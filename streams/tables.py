@@ -53,6 +53,8 @@ class Owned:
     """Table → the changelog offset up to which its log is in the state, without a gap."""
     next: dict[str, int] = field(default_factory=dict)
     """Source topic → the next offset to take in; chunks must not begin after it."""
+    unexplained: dict[str, int] = field(default_factory=dict)
+    """Source topic → offsets moved past without an outcome: 0, or this program is wrong."""
     disturbed: bool = False
     """Somebody else wrote to its changelogs: read them again before going on."""
     unrepaired: bool = False
@@ -153,11 +155,13 @@ class Tables:
 
     @property
     def ready(self) -> bool:
-        """Whether a rebalance is settled and everything owned is recovered.
+        """Whether a rebalance is settled, everything owned is recovered and accounted for.
 
         A worker that was assigned nothing, since there are more workers than partitions, is ready.
         """
-        return self._assigned and all(owned.ready for owned in self.owned.values())
+        return self._assigned and all(
+            owned.ready and not any(owned.unexplained.values()) for owned in self.owned.values()
+        )
 
     def live(self) -> dict[str, Live]:
         """The agencies of the ready partitions, as their ledgers stand."""
