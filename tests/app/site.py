@@ -163,13 +163,10 @@ class Site:
         await self._producer.start()
         return self
 
-    async def __aexit__(self, kind: Any, *_: Any) -> None:
+    async def __aexit__(self, *_: object) -> None:
         for worker in self.workers:
             if worker.alive:
                 worker.kill()
-        if kind is not None:
-            for worker in self.workers:
-                print(f"---- {worker.name}\n{worker.log[-6000:]}")  # noqa: T201
         if self._producer is not None:
             await self._producer.stop()
 
@@ -264,8 +261,11 @@ class Site:
     async def caught_up(self, seconds: float = DEADLINE) -> None:
         """Wait until the live workers are ready, own everything and have taken in everything."""
 
+        lags: dict[frozenset[tuple[str, str]], float] = {}
+
         async def nothing_left() -> bool:
-            lags: dict[frozenset[tuple[str, str]], float] = {}
+            nonlocal lags
+            lags = {}
             for worker in self.alive:
                 for (name, labels), value in (await worker.metrics()).items():
                     if name == "hoso_consumer_lag":
@@ -274,7 +274,10 @@ class Site:
                         return False
             return len(lags) >= 3 * PARTITIONS and not any(lags.values())
 
-        await eventually(nothing_left, "caught up", seconds)
+        try:
+            await eventually(nothing_left, "caught up", seconds)
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {lags}") from None
 
     async def shows(
         self,
