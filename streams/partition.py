@@ -294,9 +294,11 @@ class Chunk:
         rows: dict[bytes, bytes] = {}
         for key, state in self._after.items():
             rows[key] = encode_dossier(state)
-            partition.ledger(self._agencies[key]).replace(
-                contribution(self._before[key]), contribution(state)
-            )
+            before = self._before[key]
+            if state is not before:
+                partition.ledger(self._agencies[key]).replace(
+                    contribution(before), contribution(state)
+                )
         partition.dossiers.put_many(rows)
         self.dossier_rows = rows
         for agency, seen in self._seen.items():

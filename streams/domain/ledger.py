@@ -196,6 +196,14 @@ def _used_cells(first: int, last: int, listed: Iterable[Span]) -> Iterator[tuple
                 yield span.end, -1
 
 
+def _submission(c: Contribution) -> tuple[object, ...]:
+    return c.service, c.channel, c.submitted_on
+
+
+def _resolution(c: Contribution) -> tuple[object, ...]:
+    return c.resolved_on, c.due, c.on_time
+
+
 class AgencyLedger:
     """The ledger of one agency. ``changed`` collects the months touched since it was cleared."""
 
@@ -207,13 +215,25 @@ class AgencyLedger:
         self.changed: set[int] = set()
 
     def replace(self, old: Contribution | None, new: Contribution | None) -> None:
-        """A dossier's contribution was ``old`` and is ``new``."""
+        """A dossier's contribution was ``old`` and is ``new``; only what differs is moved."""
         if old == new:
             return
-        if old is not None:
-            self._count(old, -1)
-        if new is not None:
-            self._count(new, 1)
+        if old is None or new is None or _submission(old) != _submission(new):
+            if old is not None:
+                self._submitted(old, -1)
+                self._received(old, -1)
+                self._resolved(old, -1)
+            if new is not None:
+                self._submitted(new, 1)
+                self._received(new, 1)
+                self._resolved(new, 1)
+            return
+        if old.received_on != new.received_on:
+            self._received(old, -1)
+            self._received(new, 1)
+        if _resolution(old) != _resolution(new):
+            self._resolved(old, -1)
+            self._resolved(new, 1)
 
     def relist(self, code: str, listings: Service) -> None:
         """The listings of service ``code`` are now ``listings``."""
@@ -254,23 +274,28 @@ class AgencyLedger:
         month.add(column, day_of_month, amount)
         self.changed.add(number)
 
-    def _count(self, c: Contribution, sign: int) -> None:
+    def _submitted(self, c: Contribution, sign: int) -> None:
         self._add(_SUBMITTED + c.channel, c.submitted_on, sign)
-        if c.received_on is not None:
-            self._add(_RECEIVED + c.channel, c.received_on, sign)
-        if c.resolved_on is not None:
-            self._add(_RESOLVED + c.channel, c.resolved_on, sign)
-            if c.due:
-                self._add(_DUE, c.resolved_on, sign)
-            if c.on_time:
-                self._add(_ON_TIME, c.resolved_on, sign)
-        if c.channel != ONLINE:
+        if c.channel == ONLINE:
+            self._use(self._service(c.service), 0, c.submitted_on, sign)
+
+    def _received(self, c: Contribution, sign: int) -> None:
+        if c.received_on is None:
             return
-        service = self._service(c.service)
-        self._use(service, 0, c.submitted_on, sign)
-        if c.received_on is not None:
-            self._use(service, 1, c.received_on, sign)
-        if c.resolved_on is not None:
+        self._add(_RECEIVED + c.channel, c.received_on, sign)
+        if c.channel == ONLINE:
+            self._use(self._service(c.service), 1, c.received_on, sign)
+
+    def _resolved(self, c: Contribution, sign: int) -> None:
+        if c.resolved_on is None:
+            return
+        self._add(_RESOLVED + c.channel, c.resolved_on, sign)
+        if c.due:
+            self._add(_DUE, c.resolved_on, sign)
+        if c.on_time:
+            self._add(_ON_TIME, c.resolved_on, sign)
+        if c.channel == ONLINE:
+            service = self._service(c.service)
             key = c.submitted_on, c.resolved_on
             dossiers = service.resolved.get(key, 0) + sign
             if dossiers:
