@@ -73,7 +73,8 @@ class Partition:
         """The agency-months rows read in recovery, until :meth:`repaired`."""
         self.progress: dict[str, int] = {}
         """Source topic → the next offset to take in, as its changelog has it."""
-        self._unmerged: dict[bytes, bool] = {}
+        self._unmerged_dossiers: set[bytes] = set()
+        self._unmerged_services: set[bytes] = set()
 
     def ledger(self, agency: str) -> AgencyLedger:
         """The agency's ledger, made on first use."""
@@ -96,7 +97,8 @@ class Partition:
         self.seen.clear()
         self.published.clear()
         self.progress.clear()
-        self._unmerged.clear()
+        self._unmerged_dossiers.clear()
+        self._unmerged_services.clear()
 
     def absorb_dossiers(self, records: list[tuple[bytes, bytes]]) -> None:
         """Merge rows of the dossiers changelog, in the order of the log."""
@@ -107,16 +109,15 @@ class Partition:
                 self._advance(key, row)
                 continue
             known = fresh.get(key) or get(key)
-            if known is None or known == row:
-                fresh[key] = row
-                self._unmerged.pop(key, None)
-                continue
-            merged = encode_dossier(dossier.merge(decode_dossier(known), decode_dossier(row)))
-            fresh[key] = merged
-            if merged == row:
-                self._unmerged.pop(key, None)
-            else:
-                self._unmerged[key] = True
+            if known is not None and known != row:
+                read = decode_dossier(row)
+                merged = dossier.merge(decode_dossier(known), read)
+                if merged != read:
+                    fresh[key] = encode_dossier(merged)
+                    self._unmerged_dossiers.add(key)
+                    continue
+            fresh[key] = row
+            self._unmerged_dossiers.discard(key)
         self.dossiers.put_many(fresh)
 
     def absorb_services(self, records: list[tuple[bytes, bytes]]) -> None:
@@ -129,9 +130,9 @@ class Partition:
             merged = catalogue.merge(self.services.get(key, {}), read)
             self.services[key] = merged
             if merged == read:
-                self._unmerged.pop(key, None)
+                self._unmerged_services.discard(key)
             else:
-                self._unmerged[key] = False
+                self._unmerged_services.add(key)
 
     def absorb_months(self, records: list[tuple[bytes, bytes]]) -> None:
         """Take in published agency-months rows: what was seen, and what must be compared."""
@@ -150,13 +151,9 @@ class Partition:
         A worker that had lost the partition may have written an older row last; writing these
         again makes the changelog whole even after compaction.
         """
-        dossiers: dict[bytes, bytes] = {}
-        services: dict[bytes, bytes] = {}
-        for key, of_dossier in self._unmerged.items():
-            if not of_dossier:
-                services[key] = encode_service(self.services[key])
-            elif (row := self.dossiers.get(key)) is not None:
-                dossiers[key] = row
+        rows = {key: self.dossiers.get(key) for key in self._unmerged_dossiers}
+        dossiers = {key: row for key, row in rows.items() if row is not None}
+        services = {key: encode_service(self.services[key]) for key in self._unmerged_services}
         return dossiers, services
 
     def fold(self, slice_size: int = 2000) -> Iterator[int]:
@@ -209,7 +206,8 @@ class Partition:
     def repaired(self) -> None:
         """The logs agree with the state: forget what was read of them, and what had changed."""
         self.published.clear()
-        self._unmerged.clear()
+        self._unmerged_dossiers.clear()
+        self._unmerged_services.clear()
         for ledger in self.ledgers.values():
             ledger.changed.clear()
 
