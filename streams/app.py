@@ -116,7 +116,7 @@ class HosoApp(faust.App):  # type: ignore[misc]  # Faust ships no types
 
     def owner_url(self, partition: int) -> str | None:
         """The web address of the worker that owns ``partition``, or None while nobody does."""
-        for url, topics in self.assignor.external_topics_distribution().items():
+        for url, topics in self.assignor.external_topics_metadata().items():
             if any(partition in numbers for numbers in topics.values()):
                 return str(url)
         return None
