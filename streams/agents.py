@@ -159,6 +159,8 @@ class Intake:
             return False
         finally:
             self._slots.release()
+        if not owned.lost:
+            owned.partition.advance(topic, event.message.value[-1].offset + 1)
         event.ack()
         self._count(topic, writes, time.monotonic() - started)
         if owned.disturbed:

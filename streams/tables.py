@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from schemas.topics import Topic
+from schemas.topics import EVENT_TOPICS, REFERENCE_TOPICS, Topic
 from streams.batching import Acknowledged, BatchWriter
 from streams.kafka.offsets import end_offsets
 from streams.partition import Partition
@@ -115,6 +115,8 @@ class Tables:
                 owned = self.owned[number] = Owned(
                     number, Partition(number, self._open_store(number))
                 )
+                for topic in EVENT_TOPICS | REFERENCE_TOPICS:
+                    owned.partition.advance(self._settings.topic(topic), 0)
             self._recover_soon(owned)
 
     def _drop(self, owned: Owned) -> None:

@@ -174,7 +174,10 @@ class DiskStore(MemoryStore):
                 self._rows.update(entry)
             elif entry is None:
                 self._rows.clear()
+                self._marks.clear()
                 self._position = 0
+            elif isinstance(entry, tuple):
+                self._marks[entry[0]] = entry[1]
             else:
                 self._position = entry
 
@@ -190,6 +193,10 @@ class DiskStore(MemoryStore):
     def set_position(self, offset: int) -> None:
         self._log(offset)
         super().set_position(offset)
+
+    def mark(self, key: bytes, value: bytes) -> None:
+        self._log((key, value))
+        super().mark(key, value)
 
     def clear(self) -> None:
         self._log(None)
