@@ -1,0 +1,1 @@
+"""Measurements, as ratios against named baselines in one run. Never a test."""

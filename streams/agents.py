@@ -58,6 +58,8 @@ class Intake:
         self._slots = asyncio.Semaphore(CHUNKS_IN_FLIGHT)
         self._holes: set[tuple[str, int, int]] = set()
         self.last_progress = time.monotonic()
+        self.taken_in = 0
+        """Records this process has finished with, of all topics."""
 
     @property
     def topics(self) -> list[str]:
@@ -169,6 +171,7 @@ class Intake:
 
     def _count(self, topic: str, writes: Writes, seconds: float) -> None:
         self.last_progress = time.monotonic()
+        self.taken_in += writes.outcomes.total()
         self._instruments.batch_seconds.observe(seconds)
         for outcome, count in writes.outcomes.items():
             self._instruments.events.labels(topic, outcome).inc(count)

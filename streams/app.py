@@ -14,6 +14,7 @@ import faust
 from aiokafka import AIOKafkaProducer
 from prometheus_client import CollectorRegistry
 
+from schemas.topics import EVENT_TOPICS, REFERENCE_TOPICS
 from streams.agents import Intake
 from streams.batching import BATCH_BYTES, BatchWriter, ChunkScheduler, ChunkSchema
 from streams.collector import StateCollector
@@ -55,6 +56,8 @@ class HosoApp(faust.App):  # type: ignore[misc]  # Faust ships no types
     intake: Intake
     instruments: Instruments
     registry: CollectorRegistry
+    """The instruments; what is read from the tables is in ``state_metrics``."""
+    state_metrics: StateCollector
     clock: Clock
     started_at: float
     _rows: AIOKafkaProducer | None = None
@@ -67,7 +70,6 @@ class HosoApp(faust.App):  # type: ignore[misc]  # Faust ships no types
             acks="all",
             max_batch_size=BATCH_BYTES,
             max_request_size=8 * 1024 * 1024,
-            compression_type="lz4",
         )
         await self._rows.start()
         await self.reference.start()
@@ -105,13 +107,21 @@ class HosoApp(faust.App):  # type: ignore[misc]  # Faust ships no types
         return self.clock().astimezone(ZONE).toordinal()
 
     def lag(self) -> dict[tuple[str, int], int]:
-        """(topic, partition) → records that the broker has and this worker has not taken in."""
+        """(topic, partition) → records that the broker has and this worker has not taken in.
+
+        A reference topic has no entry until this worker was handed a chunk of it: how far it was
+        taken in before is with the consumer group, and 0 would be a lag that never goes away.
+        """
         lag: dict[tuple[str, int], int] = {}
+        from_the_start = {self.settings.topic(topic): 0 for topic in EVENT_TOPICS}
         for tp in self.consumer.assignment() if self.consumer is not None else ():
             owned = self.tables_.owned.get(tp.partition)
             high = self.consumer.highwater(tp)
-            if owned is not None and high is not None:
-                lag[tp.topic, tp.partition] = max(0, high - owned.next.get(tp.topic, 0))
+            if owned is None or high is None:
+                continue
+            taken_in = owned.next.get(tp.topic, from_the_start.get(tp.topic))
+            if taken_in is not None:
+                lag[tp.topic, tp.partition] = max(0, high - taken_in)
         return lag
 
     def owner_url(self, partition: int) -> str | None:
@@ -167,9 +177,11 @@ def create_app(
     app.clock = clock
     app.started_at = time.monotonic()
     app.reference = Reference(settings)
-    app.register = Register(settings)
-    app.instruments = Instruments(registry)
+    app.instruments = Instruments(
+        registry, map(settings.topic, sorted(EVENT_TOPICS | REFERENCE_TOPICS))
+    )
     app.tables_ = Tables(settings, app.writer, fatal)
+    app.register = Register(settings, app.tables_.live)
     app.intake = Intake(
         settings,
         app.tables_,
@@ -178,14 +190,12 @@ def create_app(
         lambda: clock().timestamp(),
         fatal,
     )
-    registry.register(
-        StateCollector(
-            app.tables_,
-            app.reference,
-            settings.partitions,
-            DEFINITIONS[settings.definition],
-            app.as_of,
-        )
+    app.state_metrics = StateCollector(
+        app.tables_,
+        app.reference,
+        settings.partitions,
+        DEFINITIONS[settings.definition],
+        app.as_of,
     )
     app.instruments.ready.set_function(lambda: float(app.tables_.ready))
 

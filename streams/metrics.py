@@ -7,9 +7,13 @@ global one.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from itertools import product
 from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+
+from streams.pipeline import OUTCOMES
 
 # A `_created` series beside every counter says nothing that a dashboard needs.
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -99,10 +103,16 @@ EVENT: tuple[Metric, ...] = (EVENTS, REJECTED, BATCH_SECONDS, CONSUMER_LAG, READ
 
 
 class Instruments:
-    """What this process counts."""
+    """What this process counts.
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    Every outcome of every one of ``topics`` (full names) is there from the start with 0, so that
+    the first event of a kind is an increase. Rejections have no such series: agencies come and go.
+    """
+
+    def __init__(self, registry: CollectorRegistry, topics: Iterable[str]) -> None:
         self.events = Counter(*EVENTS, registry=registry)
+        for topic, outcome in product(sorted(topics), OUTCOMES):
+            self.events.labels(topic, outcome)
         self.rejected = Counter(*REJECTED, registry=registry)
         self.batch_seconds = Histogram(
             *BATCH_SECONDS,

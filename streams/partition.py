@@ -203,7 +203,9 @@ class Partition:
         differing: set[tuple[str, int]] = set()
         seen: dict[str, Seen] = {}
         for key, row in self.published.items():
-            seen[row.agency] = later(seen.get(row.agency, NOT_SEEN), Seen(row.last_event_at, row.latest_day))
+            seen[row.agency] = later(
+                seen.get(row.agency, NOT_SEEN), Seen(row.last_event_at, row.latest_day)
+            )
             ledger = self.ledgers.get(row.agency)
             cells = ledger.months.get(row.month) if ledger is not None else None
             if row.cells.rows() != (cells.rows() if cells is not None else {}):
@@ -276,8 +278,10 @@ class Chunk:
     def note(self, agency: str, at: int, day: int | None) -> None:
         """An event of the agency was accepted at broker time ``at`` (ms), for ``day`` if any."""
         known = self._seen.get(agency)
-        seen = Seen(at, day)
-        self._seen[agency] = seen if known is None else later(known, seen)
+        if known is None:
+            self._seen[agency] = Seen(at, day)
+        elif known.at is None or at > known.at or (day or 0) > (known.day or 0):
+            self._seen[agency] = later(known, Seen(at, day))
 
     def _dossier(self, key: bytes, agency: str) -> Dossier:
         state = self._after.get(key)

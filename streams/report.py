@@ -6,14 +6,16 @@ denominator is null, never 0. The shape is section 6 of the contract.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from fractions import Fraction
 from typing import Any
 
 from streams.domain.calendar import PeriodKind, period_of
 from streams.domain.dossier import CHANNELS
-from streams.domain.indicators import Counts, Figures, ratio
+from streams.domain.indicators import Counts, Figures
 from streams.domain.targets import INDICATORS
+from streams.partition import NOT_SEEN, Seen
 from streams.reference import Reference
 from streams.register import Register
 
@@ -24,11 +26,12 @@ def report_json(
     """The whole answer. ``KeyError`` for a definition that is not in ``DEFINITIONS``."""
     figures = register.figures(reference, definition, kind, as_of)
     period = period_of(kind, as_of)
+    seen = register.seen()
     return {
         "as_of": _day(as_of),
         "period": {"kind": kind, "start": _day(period.start), "end": _day(as_of)},
         "definition": definition,
-        "rows": [_row(row, _last_event(row, register, reference)) for row in figures],
+        "rows": [_row(row, _last_event(row, seen, reference)) for row in figures],
     }
 
 
@@ -40,15 +43,15 @@ def _row(figures: Figures, last_event_at: str | None) -> dict[str, Any]:
         "kind": figures.kind,
         "services_listed": counts.services_listed,
         "services_with_dossiers": counts.services_with_dossiers,
-        "services_with_dossiers_ratio": _number(counts.ratio("services_with_dossiers")),
+        "services_with_dossiers_ratio": _share(*counts.fraction("services_with_dossiers")),
         "dossiers_processed": counts.dossiers_processed,
         "dossiers_processed_online": counts.dossiers_processed_online,
-        "online_processed_ratio": _number(counts.ratio("online_processed")),
+        "online_processed_ratio": _share(*counts.fraction("online_processed")),
         "dossiers_submitted": dict(zip(CHANNELS, counts.submitted, strict=True)),
-        "on_time_ratio": _number(ratio(counts.on_time, counts.due)),
-        "level4_of_eligible": _number(ratio(counts.eligible_level4, counts.eligible)),
-        "level34_of_listed": _number(ratio(counts.level34, counts.listed)),
-        "level4_of_listed": _number(ratio(counts.level4, counts.listed)),
+        "on_time_ratio": _share(counts.on_time, counts.due),
+        "level4_of_eligible": _share(counts.eligible_level4, counts.eligible),
+        "level34_of_listed": _share(counts.level34, counts.listed),
+        "level4_of_listed": _share(counts.level4, counts.listed),
         "previous_year": _ratios(figures.previous_year),
         "previous_period": _ratios(figures.previous_period),
         "targets": {
@@ -67,18 +70,18 @@ def _row(figures: Figures, last_event_at: str | None) -> dict[str, Any]:
 
 def _ratios(counts: Counts | None) -> dict[str, float | None]:
     return {
-        f"{indicator}_ratio": None if counts is None else _number(counts.ratio(indicator))
+        f"{indicator}_ratio": None if counts is None else _share(*counts.fraction(indicator))
         for indicator in INDICATORS
     }
 
 
-def _last_event(row: Figures, register: Register, reference: Reference) -> str | None:
+def _last_event(row: Figures, seen: Mapping[str, Seen], reference: Reference) -> str | None:
     if row.kind is not None:
-        at = register.seen(row.scope).at
+        at = seen.get(row.scope, NOT_SEEN).at
     else:
         group = {"ministries": "ministry", "provinces": "province"}.get(row.scope)
         stamps = [
-            register.seen(agency.code).at
+            seen.get(agency.code, NOT_SEEN).at
             for agency in reference.agencies.values()
             if group is None or agency.kind == group
         ]
@@ -86,6 +89,11 @@ def _last_event(row: Figures, register: Register, reference: Reference) -> str |
     if at is None:
         return None
     return datetime.fromtimestamp(at / 1000, UTC).isoformat(timespec="milliseconds")
+
+
+def _share(numerator: int, denominator: int) -> float | None:
+    # Division of whole numbers gives the float nearest to the fraction.
+    return numerator / denominator if denominator else None
 
 
 def _number(value: Fraction | None) -> float | None:

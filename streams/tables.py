@@ -27,8 +27,9 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from schemas.topics import EVENT_TOPICS, REFERENCE_TOPICS, Topic
 from streams.batching import Acknowledged, BatchWriter
 from streams.kafka.offsets import end_offsets
-from streams.partition import Partition
+from streams.partition import NOT_SEEN, Partition
 from streams.pipeline import Outgoing, Writes, month_rows
+from streams.register import Live
 from streams.settings import Settings
 from streams.stores import MemoryStore, RocksStore, Store
 
@@ -64,13 +65,16 @@ class Owned:
 
 @dataclass(slots=True)
 class RecoveryReport:
-    """What the last recovery of this process did."""
+    """The recoveries since the last assignment, taken together."""
 
-    partitions: int = 0
+    started: float
+    """When the assignment came, on the monotonic clock."""
     rows: int = 0
-    seconds: float = 0.0
+    """Changelog rows read."""
     repaired: int = 0
     """Rows written because the log lacked facts that were known, or the public row differed."""
+    seconds: float = 0.0
+    """From the assignment to the last partition made ready so far."""
 
 
 class Tables:
@@ -88,12 +92,16 @@ class Tables:
             "months": settings.topic(Topic.agency_months),
         }
         self.owned: dict[int, Owned] = {}
-        self.last_recovery = RecoveryReport()
+        self._assigned = False
+        self.recovery = RecoveryReport(time.monotonic())
+        self.last_progress = time.monotonic()
+        """When a recovery last took in rows or folded some, on the monotonic clock."""
 
     # Ownership
 
     def suspend(self) -> None:
         """A rebalance began: publish nothing and start no chunk until it is settled."""
+        self._assigned = False
         for owned in self.owned.values():
             owned.ready = False
             owned.settled.clear()
@@ -107,6 +115,8 @@ class Tables:
 
     def assign(self, numbers: set[int]) -> None:
         """The rebalance is settled: own exactly ``numbers``, and recover them."""
+        self._assigned = True
+        self.recovery = RecoveryReport(time.monotonic())
         for number in self.owned.keys() - numbers:
             self._drop(self.owned.pop(number))
         for number in sorted(numbers):
@@ -145,8 +155,20 @@ class Tables:
 
     @property
     def ready(self) -> bool:
-        """Whether everything owned is recovered, and something is."""
-        return bool(self.owned) and all(owned.ready for owned in self.owned.values())
+        """Whether a rebalance is settled and everything owned is recovered.
+
+        A worker that was assigned nothing, since there are more workers than partitions, is ready.
+        """
+        return self._assigned and all(owned.ready for owned in self.owned.values())
+
+    def live(self) -> dict[str, Live]:
+        """The agencies of the ready partitions, as their ledgers stand."""
+        return {
+            agency: Live(ledger.months, owned.partition.seen.get(agency, NOT_SEEN))
+            for owned in self.owned.values()
+            if owned.ready
+            for agency, ledger in owned.partition.ledgers.items()
+        }
 
     def _open_store(self, number: int) -> Store:
         if self._settings.store == "memory":
@@ -258,6 +280,7 @@ class Tables:
         def take(table: str, records: list[tuple[bytes, bytes]]) -> None:
             nonlocal rows
             rows += len(records)
+            self.last_progress = time.monotonic()
             absorb[table](records)
 
         ends = await self._read_to_end(owned.number, positions, take)
@@ -272,6 +295,7 @@ class Tables:
             owned.unrepaired = True
         if owned.unrepaired:
             for _ in partition.fold():
+                self.last_progress = time.monotonic()
                 await asyncio.sleep(0)
         owned.positions = dict(ends)
         partition.dossiers.set_position(ends["dossiers"])
@@ -284,10 +308,9 @@ class Tables:
         owned.ready = True
         owned.settled.set()
         seconds = time.monotonic() - started
-        self.last_recovery.partitions += 1
-        self.last_recovery.rows += rows
-        self.last_recovery.repaired += repaired
-        self.last_recovery.seconds = max(self.last_recovery.seconds, seconds)
+        self.recovery.rows += rows
+        self.recovery.repaired += repaired
+        self.recovery.seconds = time.monotonic() - self.recovery.started
         log = logger.info if rows or repaired else logger.debug
         log(
             "partition %d is ready: %d changelog rows in %.2f s, %d dossiers, %d rows repaired",

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from fractions import Fraction
+from operator import add
 from typing import Literal, NamedTuple
 
 from streams.domain import targets
 from streams.domain.calendar import (
+    PERIOD_KINDS,
     Period,
     PeriodKind,
     period_of,
@@ -93,20 +95,38 @@ class Sums(NamedTuple):
     flow: list[int]
     """From the period's first day to its as-of day."""
     stock: list[int]
-    """From the beginning to the as-of day; meant for the stock columns."""
+    """From the beginning to the as-of day; the stock columns only, the others are 0."""
 
 
 def sums(months: Months, period: Period) -> Sums:
     """The sums of one agency's cells for ``period``."""
-    return Sums(months.total(period.start, period.end), months.total(1, period.end))
+    return Sums(months.total(period.start, period.end), months.total(1, period.end, STOCK_COLUMNS))
+
+
+def sums_by_kind(months: Months, as_of: int) -> dict[PeriodKind, Sums]:
+    """The sums of one agency's cells for the periods of every kind up to ``as_of``.
+
+    The same as :func:`sums` of each, but the periods share what they have in common: a longer one
+    is the days before the shorter one's start, and the shorter one.
+    """
+    stock = months.total(1, as_of, STOCK_COLUMNS)
+    flow, start = _zeroes(), as_of + 1
+    found: dict[PeriodKind, Sums] = {}
+    for kind in PERIOD_KINDS:
+        period = period_of(kind, as_of)
+        if period.start < start:
+            flow = list(map(add, flow, months.total(period.start, start - 1)))
+            start = period.start
+        found[kind] = Sums(flow, stock)
+    return found
 
 
 def pool(parts: Iterable[Sums]) -> Sums:
     """A group's sums: cells are additive, so numerators and denominators are pooled."""
     flow, stock = _zeroes(), _zeroes()
     for part in parts:
-        flow = [a + b for a, b in zip(flow, part.flow, strict=True)]
-        stock = [a + b for a, b in zip(stock, part.stock, strict=True)]
+        flow = list(map(add, flow, part.flow))
+        stock = list(map(add, stock, part.stock))
     return Sums(flow, stock)
 
 

@@ -54,6 +54,11 @@ _USES = tuple(
     )
     for d in DEFINITIONS.values()
 )
+_USES_OF = tuple(
+    tuple((index, use.columns) for index, use in enumerate(_USES) if use.basis == basis)
+    for basis in range(len(_BASES))
+)
+"""Per basis: (index into ServiceLedger.spans, columns) of the uses that count by it."""
 _LENGTHS = tuple(MONTHS_IN[kind] for kind in PERIOD_KINDS)
 
 
@@ -74,6 +79,9 @@ _LAST_DAY = last_day_of_month(9999 * 12 + 11)
 
 def _listed_at(listings: Service, levels: frozenset[int]) -> list[Span]:
     return spans(listings, lambda row: row.level in levels)
+
+
+_ALL_COLUMNS = range(len(COLUMNS))
 
 
 class Month:
@@ -113,26 +121,37 @@ class Month:
 class Months(dict[int, Month]):
     """An agency's months by number (``year * 12 + month - 1``); figures are sums over these."""
 
-    def total(self, start: int, end: int) -> list[int]:
-        """Per column, the sum of the cells of the days ``start`` to ``end``, both included."""
-        sums = [0] * len(COLUMNS)
+    def total(self, start: int, end: int, columns: range = _ALL_COLUMNS) -> list[int]:
+        """The sums of the cells of the days ``start`` to ``end``, both included.
+
+        One number per column of the ledger; those outside ``columns`` are not summed and stay 0.
+        """
         if end < start:
-            return sums
+            return [0] * len(COLUMNS)
+        low, high = columns.start, columns.stop
         first, first_day = month_and_day(start)
         last, last_day = month_and_day(end)
-        candidates = range(first, last + 1)
-        for number in candidates if len(candidates) < len(self) else sorted(self):
-            month = self.get(number)
-            if month is None or not first <= number <= last:
-                continue
-            from_day = first_day if number == first else 1
-            to_day = last_day if number == last else _DAYS
-            if from_day == 1 and to_day >= 31:
-                sums = [a + b for a, b in zip(sums, month.totals, strict=True)]
-            else:
-                for column, cells in month.cells.items():
-                    sums[column] += sum(cells[from_day : to_day + 1])
-        return sums
+        span = range(first, last + 1)
+        numbers = [n for n in span if n in self] if len(span) < len(self) else self
+        whole: list[list[int]] = [[0] * len(columns)]
+        parts: list[tuple[Month, int, int]] = []
+        for number in numbers:
+            if first < number < last:
+                whole.append(self[number].totals[low:high])
+            elif first <= number <= last:
+                from_day = first_day if number == first else 1
+                to_day = last_day if number == last else _DAYS
+                if from_day == 1 and to_day >= 31:
+                    whole.append(self[number].totals[low:high])
+                else:
+                    parts.append((self[number], from_day, to_day + 1))
+        sums = list(map(sum, zip(*whole, strict=True)))
+        for month, from_day, until in parts:
+            for at, column in enumerate(columns):
+                cells = month.cells.get(column)
+                if cells is not None:
+                    sums[at] += sum(cells[from_day:until])
+        return [0] * low + sums + [0] * (len(COLUMNS) - high)
 
 
 class ServiceLedger:
@@ -155,7 +174,12 @@ class ServiceLedger:
     def online_dossiers(self, basis: str, start: int, end: int) -> tuple[int, int, int] | None:
         """``(dossiers, first day, last day)`` of online dossiers from ``start`` to ``end``."""
         days = self.online[_BASES.index(basis)]
-        within = [day for day in days if start <= day <= end]
+        # A busy service has dossiers on more days than a period holds.
+        candidates = range(start, end + 1)
+        if len(candidates) < len(days):
+            within = [day for day in candidates if day in days]
+        else:
+            within = [day for day in days if start <= day <= end]
         if not within:
             return None
         return sum(days[day] for day in within), min(within), max(within)
@@ -283,12 +307,13 @@ class AgencyLedger:
                 start, end = first_day_of_month(key[1]), last_day_of_month(key[1] + length - 1)
                 first = min((d for d in days if start <= d <= end), default=None)
             last = last_day_of_month(key[1] + length - 1)
-            for index, use in enumerate(_USES):
-                if use.basis == basis:
+            for index, columns in _USES_OF[basis]:
+                listed = service.spans[index]
+                if listed:
                     if known is not None:
-                        self._used(use.columns[kind], known, last, service.spans[index], -1)
+                        self._used(columns[kind], known, last, listed, -1)
                     if first is not None:
-                        self._used(use.columns[kind], first, last, service.spans[index], 1)
+                        self._used(columns[kind], first, last, listed, 1)
             if first is None:
                 del firsts[key]
             else:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ import orjson
 from aiohttp import web
 from mode import Service
 from prometheus_client import exposition
+from yarl import URL
 
 from streams.domain.calendar import PERIOD_KINDS, PeriodKind, period_of
 from streams.domain.catalogue import listing_on
@@ -31,6 +32,10 @@ logger = logging.getLogger(__name__)
 
 STALE_SECONDS = 60.0
 """Without progress for this long while there is lag, a worker is not healthy."""
+
+_OWNER_TIMEOUT = aiohttp.ClientTimeout(total=10)
+_FORWARDED = "hoso-forwarded"
+"""Marks a request that one worker asks of another."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -58,7 +63,10 @@ async def _errors_as_json(request: web.Request, handler: Handler) -> web.StreamR
     except web.HTTPException as error:
         if error.status < 400:
             raise
-        return _json({"error": error.reason}, error.status)
+        answer = _json({"error": f"{request.path}: {error.reason}"}, error.status)
+        if "Allow" in error.headers:
+            answer.headers["Allow"] = error.headers["Allow"]
+        return answer
     except Exception:
         logger.exception("%s %s failed", request.method, request.path_qs)
         return _json({"error": "internal error; the worker's log says more"}, 500)
@@ -72,10 +80,12 @@ class WebServer(Service):  # type: ignore[misc]  # mode ships no types
         self._app = app
         self._runner: web.AppRunner | None = None
         self._client: aiohttp.ClientSession | None = None
+        self._caught_up_at = time.monotonic()
 
     def application(self) -> web.Application:
         """The routes, for a server or a test client."""
         application = web.Application(middlewares=[_errors_as_json])
+        application.cleanup_ctx.append(self._with_client)
         application.add_routes(
             [
                 web.get("/metrics", self.metrics),
@@ -90,7 +100,6 @@ class WebServer(Service):  # type: ignore[misc]  # mode ships no types
 
     async def on_start(self) -> None:
         settings = self._app.settings
-        self._client = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10))
         self._runner = web.AppRunner(self.application(), access_log=None)
         await self._runner.setup()
         await web.TCPSite(self._runner, settings.web_host, settings.web_port).start()
@@ -99,31 +108,46 @@ class WebServer(Service):  # type: ignore[misc]  # mode ships no types
     async def on_stop(self) -> None:
         if self._runner is not None:
             await self._runner.cleanup()
-        if self._client is not None:
-            await self._client.close()
+
+    async def _with_client(self, _: web.Application) -> AsyncIterator[None]:
+        async with aiohttp.ClientSession(timeout=_OWNER_TIMEOUT) as self._client:
+            yield
+        self._client = None
 
     # Operations
 
     async def metrics(self, request: web.Request) -> web.StreamResponse:
         """Prometheus or OpenMetrics text, as the scraper accepts."""
+        if self._app.settings.as_of == "latest":
+            await self._app.register.catch_up()
         lag = self._app.instruments.lag
         lag.clear()
         for (topic, partition), records in self._app.lag().items():
             lag.labels(topic, str(partition)).set(records)
         encode, content_type = exposition.choose_encoder(request.headers.get("Accept", ""))
-        return web.Response(body=encode(self._app.registry), headers={"Content-Type": content_type})
+        # The state first: OpenMetrics ends with a mark that the encoder of the instruments sets.
+        body = self._app.state_metrics.text().encode() + encode(self._app.registry)
+        return web.Response(body=body, headers={"Content-Type": content_type})
 
     async def healthz(self, _: web.Request) -> web.StreamResponse:
-        """200 while the process makes progress, 503 when it has lag and has stood still."""
-        stale = time.monotonic() - self._app.intake.last_progress
+        """200 while the process makes progress, 503 when it has lag and has stood still.
+
+        An idle process is not stale: the time counts from when it was last seen without lag.
+        """
+        now = time.monotonic()
         lag = sum(self._app.lag().values())
+        if not lag:
+            self._caught_up_at = now
+        progress = max(self._app.intake.last_progress, self._app.tables_.last_progress)
+        stale = now - max(progress, self._caught_up_at)
         views = (self._app.reference.view, self._app.register.view)
         failed = [str(view.failed) for view in views if view.failed is not None]
-        healthy = not failed and not (lag and stale > STALE_SECONDS)
+        healthy = not failed and stale <= STALE_SECONDS
         return _json(
             {
                 "healthy": healthy,
                 "lag": lag,
+                "taken_in": self._app.intake.taken_in,
                 "seconds_since_progress": round(stale, 1),
                 "failed": failed,
             },
@@ -134,11 +158,17 @@ class WebServer(Service):  # type: ignore[misc]  # mode ships no types
         """200 once every owned partition is recovered and published, else 503."""
         owned = self._app.tables_.owned
         ready = self._app.tables_.ready
+        recovery = self._app.tables_.recovery
         return _json(
             {
                 "ready": ready,
                 "partitions": sorted(owned),
                 "recovering": sorted(n for n, partition in owned.items() if not partition.ready),
+                "recovery": {
+                    "rows": recovery.rows,
+                    "repaired": recovery.repaired,
+                    "seconds": round(recovery.seconds, 3),
+                },
             },
             200 if ready else 503,
         )
@@ -163,13 +193,16 @@ class WebServer(Service):  # type: ignore[misc]  # mode ships no types
         _only(request, {"period", "as_of", "definition"})
         period, as_of, definition = self._question(request)
         app = self._app
+        await app.register.catch_up()
         return _json(report_json(app.register, app.reference, definition, period, as_of))
 
     async def services(self, request: web.Request) -> web.StreamResponse:
         """The listed services behind an agency's ratio, from the worker that owns it."""
         _only(request, {"period", "as_of", "definition", "with_dossiers"})
-        period, as_of, definition = self._question(request)
         wanted = _flag(request, "with_dossiers")
+        if "as_of" not in request.query and self._app.settings.as_of == "latest":
+            await self._app.register.catch_up()
+        period, as_of, definition = self._question(request)
         code = request.match_info["code"]
         app = self._app
         if code not in app.reference.agencies:
@@ -177,9 +210,20 @@ class WebServer(Service):  # type: ignore[misc]  # mode ships no types
         number = partition_for(code.encode(), app.settings.partitions)
         owned = app.tables_.owned.get(number)
         if owned is None:
-            return await self._ask_owner(request, number)
+            # Spelt out, so that the owner's defaults and clock have no say.
+            question = {
+                "period": period,
+                "as_of": date.fromordinal(as_of).isoformat(),
+                "definition": definition,
+            }
+            if wanted is not None:
+                question["with_dossiers"] = request.query["with_dossiers"]
+            return await self._ask_owner(request, code, number, question)
         if not owned.ready:
-            return _json({"error": f"agency {code} is being recovered; try again soon"}, 503)
+            return _json(
+                {"error": f"agency {code!r} is being recovered; try again soon", "agency": code},
+                503,
+            )
         span = period_of(period, as_of)
         rule = DEFINITIONS[definition]
         ledger = owned.partition.ledgers.get(code)
@@ -195,7 +239,7 @@ class WebServer(Service):  # type: ignore[misc]  # mode ships no types
             rows.append(
                 {
                     "code": service,
-                    "name": listing.name,
+                    "name": listing.name or None,
                     "level": listing.level,
                     "online_dossiers": dossiers,
                     "first_day": None if first is None else date.fromordinal(first).isoformat(),
@@ -216,13 +260,23 @@ class WebServer(Service):  # type: ignore[misc]  # mode ships no types
             }
         )
 
-    async def _ask_owner(self, request: web.Request, number: int) -> web.StreamResponse:
-        url = self._app.owner_url(number)
-        if url is None or self._client is None or "hoso-forwarded" in request.headers:
-            return _json({"error": f"nobody owns partition {number} now; try again soon"}, 503)
+    async def _ask_owner(
+        self, request: web.Request, code: str, number: int, question: dict[str, str]
+    ) -> web.StreamResponse:
+        def unavailable(why: str) -> web.Response:
+            return _json({"error": f"{why}; try again soon", "agency": code}, 503)
+
+        # One hop only: two workers that each take the other for the owner must not chase a
+        # request in circles while a rebalance is settling.
+        if _FORWARDED in request.headers:
+            return unavailable(f"this worker does not own partition {number} of agency {code!r}")
+        owner = self._app.owner_url(number)
+        if owner is None or self._client is None:
+            return unavailable(f"nobody owns partition {number} of agency {code!r} now")
+        path = URL(owner.rstrip("/") + request.rel_url.raw_path, encoded=True)
         try:
             async with self._client.get(
-                url.rstrip("/") + request.path_qs, headers={"hoso-forwarded": "1"}
+                path.with_query(question), headers={_FORWARDED: "1"}
             ) as answer:
                 return web.Response(
                     body=await answer.read(),
@@ -231,7 +285,8 @@ class WebServer(Service):  # type: ignore[misc]  # mode ships no types
                     charset="utf-8",
                 )
         except (aiohttp.ClientError, TimeoutError) as error:
-            return _json({"error": f"the agency's worker at {url} does not answer: {error}"}, 503)
+            logger.warning("the worker at %s does not answer: %r", owner, error)
+            return unavailable(f"the worker of agency {code!r}, {owner}, does not answer")
 
     def _question(self, request: web.Request) -> tuple[PeriodKind, int, str]:
         period = request.query.get("period", "year")
@@ -266,6 +321,8 @@ def _only(request: web.Request, known: set[str]) -> None:
             raise BadParameterError(
                 name, f"{name}: no such parameter, expected {', '.join(sorted(known))}"
             )
+        if len(request.query.getall(name)) > 1:
+            raise BadParameterError(name, f"{name}: given more than once")
 
 
 def _flag(request: web.Request, name: str) -> bool | None:

@@ -32,7 +32,9 @@ def facts(seed: int, count: int) -> list[Event]:
     codes = list(AGENCIES)
     for agency in codes:
         for n in range(12):
-            made.append(listed(f"S{n}", level=pick((2, 3, 4, 4)), since="2021-01-01", agency=agency))
+            made.append(
+                listed(f"S{n}", level=pick((2, 3, 4, 4)), since="2021-01-01", agency=agency)
+            )
             if chance() < 0.3:
                 since = (_FIRST + timedelta(days=random.randint(0, 400))).isoformat()
                 level, down = pick((3, 4)), chance() < 0.3

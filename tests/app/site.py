@@ -280,7 +280,11 @@ class Site:
             raise AssertionError(f"{error}: {lags}") from None
 
     async def shows(
-        self, expected: Mapping[str, Any], worker: WorkerProcess, seconds: float = DEADLINE, **ask: str
+        self,
+        expected: Mapping[str, Any],
+        worker: WorkerProcess,
+        seconds: float = DEADLINE,
+        **ask: str,
     ) -> None:
         """Wait until the API gives exactly these rows; fails with the differences."""
         found: dict[str, Any] = {}
@@ -324,7 +328,9 @@ _NOT_IN_THE_API = {
 }
 
 
-def expected_rows(register: Register, *, period: str, as_of: str, definition: str) -> dict[str, Any]:
+def expected_rows(
+    register: Register, *, period: str, as_of: str, definition: str
+) -> dict[str, Any]:
     """The rows of the API by scope, names and moments left out, from a plain fold."""
     from datetime import date
 

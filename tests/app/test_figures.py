@@ -90,7 +90,9 @@ def _assert_metrics(series: Series, register: Register) -> None:
     for scope, row in register.figures(day, "year", "mic-2022").items():
         if row["kind"] is None:
             continue
-        mine = {k: v for k, v in by_channel.items() if {("agency", scope), ("period", "year")} <= k[1]}
+        mine = {
+            k: v for k, v in by_channel.items() if {("agency", scope), ("period", "year")} <= k[1]
+        }
         assert sum(mine.values()) == row["dossiers_processed"]
         online = [v for k, v in mine.items() if ("channel", "online") in k[1]]
         assert online == [row["dossiers_processed_online"]]
@@ -99,7 +101,10 @@ def _assert_metrics(series: Series, register: Register) -> None:
         assert levels["4"] == row["listed_at_level4"]
         assert levels["3"] + levels["4"] == row["listed_at_level34"]
         assert sum(levels.values()) == row["listed"]
-        last = ("hoso_last_event_timestamp_seconds", frozenset({("agency", scope), ("kind", row["kind"])}))
+        last = (
+            "hoso_last_event_timestamp_seconds",
+            frozenset({("agency", scope), ("kind", row["kind"])}),
+        )
         assert series[last] > 1.6e9
         for indicator, gap in row["targets"].items():
             labels = frozenset({("agency", scope), ("kind", row["kind"]), ("indicator", indicator)})

@@ -1,6 +1,6 @@
 """Profiles of the random tests; a failure prints the lines that reproduce it.
 
-``HYPOTHESIS_PROFILE=thorough`` looks at twenty times as many worlds; ``--hypothesis-seed=N``
+``HYPOTHESIS_PROFILE=thorough`` looks at fifty times as many worlds; ``--hypothesis-seed=N``
 repeats a whole run.
 """
 
@@ -15,7 +15,7 @@ settings.register_profile(
     derandomize=False,
     print_blob=True,
     deadline=None,
-    max_examples=60,
+    max_examples=40,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 settings.register_profile("thorough", settings.get_profile("ci"), max_examples=2000)

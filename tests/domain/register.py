@@ -213,9 +213,21 @@ def agreed(
     period: PeriodKind = "year",
     definition: str = "mic-2022",
 ) -> Row:
-    """A scope's figures, on which the counting rules and the oracle must agree."""
+    """A scope's figures, on which the counting rules and the oracle must agree.
+
+    The rules take the events in three ways: as one chunk, one by one, and with the facts one by one
+    from the last to the first (the compacted topics keep their order).
+    """
     said = list(events)
     day = date.fromisoformat(as_of)
-    measured = Register(said).figures(day, period, definition)
-    assert measured == Oracle(said).figures(day, period, definition)
-    return measured[scope]
+    counted = Oracle(said).figures(day, period, definition)
+    reference = [event for event in said if event["topic"] in ("agencies", "targets")]
+    facts = [event for event in said if event not in reference]
+    at_once, one_by_one, backwards = Register(said), Register(), Register(reference)
+    for event in said:
+        one_by_one.take([event])
+    for event in reversed(facts):
+        backwards.take([event])
+    for register in (at_once, one_by_one, backwards):
+        assert register.figures(day, period, definition) == counted
+    return counted[scope]

@@ -147,6 +147,22 @@ def test_the_first_dossier_decides_from_which_day_a_service_counts() -> None:
     assert _share(agreed(events, "2022-05-20")) == (1, 1)
 
 
+def test_when_the_first_dossier_is_voided_the_next_one_decides_not_the_last() -> None:
+    days = {"A": "2022-05-10", "B": "2022-05-12", "C": "2022-05-20", "D": "2022-05-12"}
+    events = [registered(), listed(), *(submitted(code, day) for code, day in days.items())]
+    events += [submitted("A", days["A"], revision=1, void=True)]
+    for day, used in (("2022-05-10", 0), ("2022-05-11", 0), ("2022-05-12", 1), ("2022-05-19", 1)):
+        for period in PERIOD_KINDS:
+            assert _share(agreed(events, day, period=period)) == (used, 1), day
+
+
+def test_a_new_first_dossier_in_one_month_leaves_later_months_alone() -> None:
+    events = [registered(), listed(), submitted("A", "2022-05-20"), submitted("B", "2022-02-10")]
+    assert _share(agreed(events, "2022-05-19", period="month")) == (0, 1)
+    assert _share(agreed(events, "2022-05-19", period="quarter")) == (0, 1)
+    assert _share(agreed(events, "2022-05-19", period="half")) == (1, 1)
+
+
 # -- further figures -------------------------------------------------------------------------------
 
 

@@ -145,6 +145,8 @@ def test_a_month_adds_up_by_days() -> None:
 
     assert total("2022-01-01", "2022-12-31") == 15
     assert total("2022-01-02", "2022-01-30") == 0
+    assert total("2022-01-01", "2022-01-28") == 1
+    assert total("2022-01-01", "2022-01-31") == 3
     assert total("2022-01-31", "2022-02-28") == 6
     assert total("2022-02-01", "2022-07-14") == 4
     assert total("2022-07-15", "2022-07-15") == 8

@@ -155,7 +155,9 @@ class Moods:
 
     def step(self, choices: list[tuple[str, Any]]) -> tuple[str, Any]:
         weights = [
-            self._weights.setdefault((what, tp.topic if tp else ""), self._random.choice((0.05, 1, 5)))
+            self._weights.setdefault(
+                (what, tp.topic if tp else ""), self._random.choice((0.05, 1, 5))
+            )
             for what, tp in choices
         ]
         return self._random.choices(choices, weights)[0]
@@ -222,6 +224,8 @@ async def _fault(deployment: Deployment, random: Random, what: str) -> None:
             deployment.cluster.append(*tp, [_repeated(deployment, tp)])
 
 
-def _repeated(deployment: Deployment, tp: tuple[str, int]) -> tuple[bytes | None, bytes | None, tuple[()]]:
+def _repeated(
+    deployment: Deployment, tp: tuple[str, int]
+) -> tuple[bytes | None, bytes | None, tuple[()]]:
     record = deployment.cluster.logs[tp][-1]  # type: ignore[index]
     return record.key, record.value, ()

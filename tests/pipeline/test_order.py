@@ -8,11 +8,11 @@ from random import Random
 
 from faust.types import TP
 
+from streams.kafka.partitioner import partition_for
 from tests.domain.events import listed, processed, registered, submitted
 from tests.domain.worlds import World
 from tests.pipeline.deployment import PARTITIONS, Deployment
 from tests.pipeline.simulation import SETTINGS, Worker, settle
-from streams.kafka.partitioner import partition_for
 
 HOME = partition_for(b"H56", SETTINGS.partitions)
 SUBMISSIONS = TP("submissions", HOME)
@@ -68,7 +68,9 @@ def test_progress_is_not_marked_before_dead_letters_and_forwards_are_written() -
         await until(deployment, worker, lambda *_: False)
         deployment.send_rubbish("submissions", "H56", b"{")
         deployment.send([fact])
-        await until(deployment, worker, lambda what, tp: what == "acknowledge" and tp == DEAD_LETTERS)
+        await until(
+            deployment, worker, lambda what, tp: what == "acknowledge" and tp == DEAD_LETTERS
+        )
         assert deployment.cluster.ends[TP("sim-dossiers-changelog", HOME)] == 0
         await until(deployment, worker, lambda *_: False)
         assert deployment.cluster.ends[TP("sim-dossiers-changelog", HOME)] == 2

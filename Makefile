@@ -1,0 +1,36 @@
+# Two commands do everything on a machine with Python 3.11, git and make: make demo, make test.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench clean
+
+help: ## Say what can be made
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+
+$(READY): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or later is needed" >&2; exit 2; }
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed, this is " + sys.version)'
+	$(PYTHON) -m venv $(VENV)
+	PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+demo: $(READY) ## Replay the published record on the embedded broker, then stream a live day
+	@$(BIN)/hoso demo
+
+test: $(READY) ## Run every test
+	$(BIN)/python -m pytest
+
+check: $(READY) ## Lint, formatting, types, import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(READY) ## Throughput beside a bare consumer loop, as a ratio
+	$(BIN)/python -m bench.throughput --engines bare-aiokafka,hoso-memory --rounds 3
+
+clean: ## Remove what was set up and built here
+	rm -rf $(VENV) .cache build *.egg-info

@@ -1,0 +1,65 @@
+"""The README and the docs speak of what there is, and of nothing else."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import click
+import pytest
+
+from streams.cli import main
+from streams.settings import Settings
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_every_setting_is_documented_and_no_other() -> None:
+    table = README[README.index("### Settings") : README.index("## Work on it")]
+    documented = set(re.findall(r"`(HOSO_[A-Z_]+)`", table))
+    assert documented == {f"HOSO_{name.upper()}" for name in Settings.model_fields}
+
+
+@pytest.mark.parametrize("name", sorted(Settings.model_fields))
+def test_the_documented_default_is_the_default(name: str) -> None:
+    default = Settings.model_fields[name].default
+    row = next(line for line in README.splitlines() if f"`HOSO_{name.upper()}`" in line)
+    shown = row.split("|")[2].strip().strip("`")
+    if default is None:
+        assert shown == "–"
+    elif isinstance(default, bool):
+        assert shown == str(default).lower()
+    elif isinstance(default, Path):
+        assert Path(shown) == default
+    else:
+        assert shown == str(default)
+
+
+def _commands(group: click.Group, prefix: str = "hoso") -> set[str]:
+    found = set()
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            found |= _commands(command, f"{prefix} {name}")
+        else:
+            found.add(f"{prefix} {name}")
+    return found
+
+
+def test_every_command_is_documented_and_no_other() -> None:
+    table = README[README.index("### Commands") : README.index("### Settings")]
+    documented = {
+        re.sub(r" (--)?[A-Z].*| --.*", "", row)
+        for row in re.findall(r"^\| `(hoso [^`]+)`", table, re.M)
+    }
+    assert documented == _commands(main)
+
+
+@pytest.mark.parametrize(
+    "page", ["README.md", *(f"docs/{p.name}" for p in (ROOT / "docs").glob("*.md"))]
+)
+def test_every_relative_link_leads_somewhere(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", text)
+    missing = [link for link in links if not ((ROOT / page).parent / link).exists()]
+    assert not missing

@@ -1,0 +1,184 @@
+"""``/healthz``, ``/readyz`` and the lag they go by."""
+
+from __future__ import annotations
+
+import time
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from faust.types import TP
+
+from streams.app import HosoApp
+from streams.partition import Partition
+from streams.stores import MemoryStore
+from streams.tables import Owned
+from streams.web import server
+from streams.web.server import STALE_SECONDS
+from tests.web.conftest import Connect
+from tests.web.world import World
+
+BEHIND = {("hoso.submissions", 3): 7, ("hoso.processing", 3): 1}
+
+
+class Clock:
+    """The server's monotonic clock, moved by hand."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = time.monotonic()
+        monkeypatch.setattr(server, "time", SimpleNamespace(monotonic=lambda: self.now))
+
+    def advance(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock(monkeypatch)
+
+
+async def healthz(client: Any) -> tuple[int, dict[str, Any]]:
+    response = await client.get("/healthz")
+    return response.status, await response.json()
+
+
+async def test_an_idle_worker_is_healthy_however_long_it_has_been_idle(
+    connect: Connect, clock: Clock
+) -> None:
+    client = await connect(World())
+    clock.advance(10 * STALE_SECONDS)
+    status, answer = await healthz(client)
+    assert status == 200
+    assert answer == {
+        "healthy": True,
+        "lag": 0,
+        "taken_in": 0,
+        "seconds_since_progress": 0.0,
+        "failed": [],
+    }
+
+
+async def test_a_worker_that_stands_still_behind_its_records_is_not_healthy(
+    connect: Connect, clock: Clock
+) -> None:
+    world = World()
+    client = await connect(world)
+    world.lags = BEHIND
+    clock.advance(STALE_SECONDS - 1)
+    assert (await healthz(client))[0] == 200
+    clock.advance(2)
+    status, answer = await healthz(client)
+    assert status == 503
+    assert (answer["healthy"], answer["lag"]) == (False, 8)
+    assert answer["seconds_since_progress"] > STALE_SECONDS
+
+
+async def test_a_record_after_a_quiet_night_does_not_make_a_worker_unhealthy(
+    connect: Connect, clock: Clock
+) -> None:
+    """It was last seen without lag at the probe before; the time before that does not count."""
+    world = World()
+    client = await connect(world)
+    clock.advance(10 * STALE_SECONDS)
+    await healthz(client)
+    world.lags = BEHIND
+    clock.advance(10)
+    assert (await healthz(client))[0] == 200
+
+
+@pytest.mark.parametrize("part", ["intake", "tables_"])
+async def test_chunks_taken_in_and_rows_recovered_are_progress(
+    connect: Connect, clock: Clock, part: str
+) -> None:
+    """A recovery may take longer than the deadline, and a restart would begin it anew."""
+    world = World()
+    client = await connect(world)
+    world.lags = BEHIND
+    clock.advance(STALE_SECONDS + 1)
+    assert (await healthz(client))[0] == 503
+    getattr(world, part).last_progress = clock.now
+    assert (await healthz(client))[0] == 200
+
+
+@pytest.mark.parametrize("name", ["reference", "register"])
+async def test_a_view_that_failed_makes_a_worker_unhealthy(connect: Connect, name: str) -> None:
+    world = World()
+    client = await connect(world)
+    assert (await healthz(client))[0] == 200
+    getattr(world, name).view._failed = ValueError("row of a newer version")
+    status, answer = await healthz(client)
+    assert status == 503
+    assert answer["failed"] == ["row of a newer version"]
+
+
+async def test_ready_means_every_owned_partition_is_recovered(connect: Connect) -> None:
+    world = World(owns=frozenset({1, 4}))
+    client = await connect(world)
+
+    async def readyz() -> tuple[int, Any]:
+        response = await client.get("/readyz")
+        return response.status, await response.json()
+
+    recovery = {"rows": 0, "repaired": 0, "seconds": 0.0}
+    answer = {"ready": True, "partitions": [1, 4], "recovering": [], "recovery": recovery}
+    assert await readyz() == (200, answer)
+    world.tables_.owned[2] = Owned(2, Partition(2, MemoryStore()))
+    answer = {"ready": False, "partitions": [1, 2, 4], "recovering": [2], "recovery": recovery}
+    assert await readyz() == (503, answer)
+    world.tables_.suspend()
+    assert (await readyz())[1]["recovering"] == [1, 2, 4]
+
+
+async def test_a_worker_is_ready_with_nothing_to_own_once_it_has_been_told_so(
+    connect: Connect,
+) -> None:
+    world = World(owns=frozenset())
+    client = await connect(world)
+    world.tables_.suspend()
+    assert (await client.get("/readyz")).status == 503
+    world.tables_.assign(set())
+    assert (await client.get("/readyz")).status == 200
+
+
+class Consumer:
+    """As much of Faust's consumer as lag is read from."""
+
+    def __init__(self, highwaters: dict[TP, int | None]) -> None:
+        self._highwaters = highwaters
+
+    def assignment(self) -> set[TP]:
+        return set(self._highwaters)
+
+    def highwater(self, tp: TP) -> int | None:
+        return self._highwaters[tp]
+
+
+def lag(world: World, highwaters: dict[TP, int | None]) -> dict[tuple[str, int], int]:
+    app = SimpleNamespace(
+        consumer=Consumer(highwaters), tables_=world.tables_, settings=world.settings
+    )
+    return HosoApp.lag(app)  # type: ignore[arg-type]
+
+
+def test_lag_is_what_the_broker_has_beyond_what_was_taken_in() -> None:
+    world = World(owns=frozenset({0, 1}))
+    world.tables_.owned[0].next["hoso.submissions"] = 40
+    assert lag(
+        world,
+        {
+            TP("hoso.submissions", 0): 42,
+            TP("hoso.submissions", 1): 5,
+            TP("hoso.processing", 0): None,  # not fetched yet
+            TP("hoso.processing", 7): 9,  # not owned yet
+        },
+    ) == {("hoso.submissions", 0): 2, ("hoso.submissions", 1): 5}
+
+
+def test_reference_data_taken_in_before_a_restart_is_no_lag() -> None:
+    """Their progress is with the consumer group: counted from 0 the lag would never go away, and
+    a healthy worker would be restarted every minute."""
+    world = World(owns=frozenset({0}))
+    highwaters: dict[TP, int | None] = {TP("hoso.agencies", 0): 9, TP("hoso.targets", 0): 4}
+    assert lag(world, highwaters) == {}
+    world.tables_.owned[0].next["hoso.agencies"] = 8
+    assert lag(world, highwaters) == {("hoso.agencies", 0): 1}

@@ -1,0 +1,211 @@
+"""A worker without a broker: real tables, views, intake counters and web server, fed by hand.
+
+Records go the way they go in a worker: reference data through the views' own record handling,
+events through ``judge`` and ``take_in``, and the agency-months rows those name into the register.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+
+from schemas.topics import EVENT_TOPICS, REFERENCE_TOPICS, Topic
+from streams.agents import Intake
+from streams.app import HosoApp
+from streams.collector import StateCollector
+from streams.domain.calendar import ZONE
+from streams.domain.definitions import DEFINITIONS
+from streams.kafka.partitioner import partition_for
+from streams.metrics import Instruments
+from streams.partition import Partition
+from streams.pipeline import judge, take_in
+from streams.reference import Reference
+from streams.register import Register
+from streams.settings import Settings, load
+from streams.stores import MemoryStore
+from streams.tables import Owned, Tables
+from streams.web.server import WebServer
+
+EXAMPLES = Path(__file__).parents[1] / "data" / "example_events.jsonl"
+NOW = datetime(2022, 8, 25, 9, 30, tzinfo=ZONE)
+BROKER_START = datetime(2023, 2, 1, tzinfo=ZONE)
+"""After every instant in the worked example, so that none of it is from the future."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """As much of a consumed record as anything here reads."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes], ...] = ()
+
+
+def _no_writer() -> Any:
+    raise AssertionError("nothing is written in these tests")
+
+
+@dataclass
+class World:
+    """What :class:`streams.web.server.WebServer` needs of an app, by the same names."""
+
+    settings: Settings = field(default_factory=lambda: load({}))
+    owns: frozenset[int] | None = None
+    """The partitions this worker owns; None: all."""
+
+    def __post_init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.clock: Callable[[], datetime] = lambda: NOW
+        self.reference = Reference(self.settings)
+        self.register = Register(self.settings)
+        self.instruments = Instruments(
+            self.registry, map(self.settings.topic, EVENT_TOPICS | REFERENCE_TOPICS)
+        )
+        self.fatal: list[str] = []
+        self.tables_ = Tables(self.settings, _no_writer, self.fatal.append)
+        self.intake = Intake(
+            self.settings,
+            self.tables_,
+            self.reference,
+            self.instruments,
+            lambda: NOW.timestamp(),
+            self.fatal.append,
+        )
+        self.state_metrics = StateCollector(
+            self.tables_,
+            self.reference,
+            self.settings.partitions,
+            DEFINITIONS[self.settings.definition],
+            self.as_of,
+        )
+        self.instruments.ready.set_function(lambda: float(self.tables_.ready))
+        self._partitions = {
+            number: Partition(number, MemoryStore()) for number in range(self.settings.partitions)
+        }
+        self.tables_._assigned = True  # as after a rebalance
+        for number in self._partitions if self.owns is None else self.owns:
+            self.tables_.owned[number] = Owned(number, self._partitions[number], ready=True)
+        self.lags: dict[tuple[str, int], int] = {}
+        self.owners: dict[int, str] = {}
+        self.broker_ms = int(BROKER_START.timestamp() * 1000)
+        self._offsets: dict[tuple[str, int], int] = {}
+
+    def as_of(self) -> int:
+        return HosoApp.as_of(self)  # type: ignore[arg-type]
+
+    def lag(self) -> dict[tuple[str, int], int]:
+        return self.lags
+
+    def owner_url(self, partition: int) -> str | None:
+        return self.owners.get(partition)
+
+    def application(self) -> web.Application:
+        return WebServer(self).application()  # type: ignore[arg-type]
+
+    # Feeding
+
+    def send(self, topic: Topic, key: str, value: Mapping[str, Any] | bytes | None) -> None:
+        """One record, taken in as a chunk of its own."""
+        self.feed([self.record(topic, key, value)])
+
+    def record(self, topic: Topic, key: str, value: Mapping[str, Any] | bytes | None) -> Record:
+        """The next record of its partition. The broker's clock goes on by a second with each."""
+        raw: bytes | None
+        if value is None or isinstance(value, bytes):
+            raw = value
+        else:
+            raw = json.dumps(value, ensure_ascii=False).encode()
+        self.broker_ms += 1000
+        name = self.settings.topic(topic)
+        number = partition_for(key.encode(), self.settings.partitions)
+        offset = self._offsets[name, number] = self._offsets.get((name, number), -1) + 1
+        return Record(name, number, offset, self.broker_ms, key.encode(), raw)
+
+    def feed(self, records: Iterable[Record]) -> None:
+        """Runs of records of one partition are its chunks."""
+        topics = {self.settings.topic(t): t for t in EVENT_TOPICS | REFERENCE_TOPICS}
+        for (name, number), run in groupby(records, lambda r: (r.topic, r.partition)):
+            chunk = list(run)
+            if topics[name] in REFERENCE_TOPICS:
+                self.reference.view._apply(chunk)
+            sources = self.reference.sources
+            verdicts = [judge(topics[name], record, sources, 0) for record in chunk]
+            writes = take_in(
+                topics[name],
+                name,
+                self._partitions[number],
+                self.settings.partitions,
+                chunk,
+                verdicts,
+                sources,
+            )
+            self.register.view._apply(
+                [
+                    Record(
+                        self.settings.topic(Topic.agency_months), number, 0, 0, row.key, row.value
+                    )
+                    for row in writes.months
+                ]
+            )
+            if number in self.tables_.owned:
+                self.intake._count(name, writes, 0.02)
+
+    def feed_examples(self) -> World:
+        """The events of the worked example."""
+        with EXAMPLES.open(encoding="utf-8") as lines:
+            read = map(json.loads, lines)
+            self.feed([self.record(Topic(e["topic"]), e["key"], e["value"]) for e in read])
+        return self
+
+
+def event(kind: str, /, **data: Any) -> dict[str, Any]:
+    """A CloudEvent of ``hoso.<kind>.v1``."""
+    return {
+        "specversion": "1.0",
+        "id": f"{kind}-{json.dumps(data, sort_keys=True)}"[:200],
+        "source": "/portals/test",
+        "type": f"hoso.{kind}.v1",
+        "time": "2022-08-25T09:00:00+07:00",
+        "datacontenttype": "application/json",
+        "data": data,
+    }
+
+
+def register(world: World, code: str, name: str = "", kind: str = "province") -> None:
+    """Register an agency."""
+    agency = event("agency.registered", agency=code, name=name or code, kind=kind, sources=[])
+    world.send(Topic.agencies, code, agency)
+
+
+def list_service(world: World, code: str, service: str, level: int = 4, **more: Any) -> None:
+    """List a service of an agency from 2021 on."""
+    data = {"eligible": True, "listed": True, "effective_from": "2021-01-01"} | more
+    listing = event("service.listed", agency=code, service=service, level=level, **data)
+    world.send(Topic.catalogue, code, listing)
+
+
+def submit(world: World, code: str, service: str, dossier: str, at: str, **more: Any) -> None:
+    """Submit a dossier, online unless ``channel`` is given; ``at`` is a day."""
+    data = {"channel": "online", "submitted_at": f"{at}T09:00:00+07:00"} | more
+    submission = event("dossier.submitted", agency=code, service=service, dossier=dossier, **data)
+    world.send(Topic.submissions, code, submission)
+
+
+def process(world: World, code: str, dossier: str, status: int, at: str) -> None:
+    """A processing step at noon of a day."""
+    step = event(
+        "dossier.processed", agency=code, dossier=dossier, status=status, at=f"{at}T12:00:00+07:00"
+    )
+    world.send(Topic.processing, code, step)
