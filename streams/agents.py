@@ -56,7 +56,8 @@ class Intake:
         self._fatal = fatal
         self._topics = {settings.topic(topic): topic for topic in EVENT_TOPICS | REFERENCE_TOPICS}
         self._slots = asyncio.Semaphore(CHUNKS_IN_FLIGHT)
-        self._holes: set[tuple[str, int, int]] = set()
+        self._holes: dict[tuple[str, int, int], int] = {}
+        """(topic, partition, offset) → the first offset after it that a record has."""
         self.last_progress = time.monotonic()
         self.taken_in = 0
         """Records this process has finished with, of all topics."""
@@ -219,10 +220,11 @@ class Intake:
         for record in records:
             if record.offset > expected:
                 hole = (topic, owned.number, expected)
-                if hole not in self._holes:
+                if self._holes.get(hole, 0) < record.offset:
                     first = await self._first_from(topic, owned.number, expected)
                     if first < record.offset:
                         return first
+                    self._holes[hole] = first
                     logger.warning(
                         "%s[%d]: the log has no records from %d to %d",
                         topic,
@@ -230,7 +232,6 @@ class Intake:
                         expected,
                         record.offset - 1,
                     )
-                    self._holes.add(hole)
             expected = max(expected, record.offset + 1)
         return None
 

@@ -289,6 +289,7 @@ class Tables:
             # disk): what the log says counts.
             logger.warning("partition %d: a changelog is shorter than known", owned.number)
             owned.positions = {}
+            owned.next = {}
             partition.forget()
             ends = await self._read_to_end(owned.number, dict.fromkeys(positions, 0), take)
         if rows or not owned.positions:
