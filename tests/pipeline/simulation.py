@@ -253,7 +253,7 @@ class SimulatedIntake(Intake):
 class Worker:
     """One process: the real intake and tables, and Faust's consumer beside them."""
 
-    _instruments = Instruments(CollectorRegistry())
+    _instruments = Instruments(CollectorRegistry(), [])
 
     def __init__(
         self,
