@@ -44,6 +44,12 @@ async def test_stale_rows_of_another_worker_are_noticed_and_put_right(site: Site
     for key, _ in stale[logs[0]]:
         if key is not None and not key.startswith(b" "):
             assert last[key].value is not None
+    # Again, and this time nothing is written afterwards.
+    for log, rows in stale.items():
+        await site.append(log, HOME, rows)
+    assert not await published_right(site, register)
+    await eventually(lambda: published_right(site, register), "the rows put right unasked")
+    await site.settled_on(register)
     worker.kill()
     second = site.worker()
     await second.ready()
@@ -62,7 +68,7 @@ async def published_right(site: Site, register: Register) -> bool:
             found.setdefault(row.agency, {})[row.month] = cells
     expected: dict[str, dict[int, object]] = {}
     for agency, ledger in register.ledgers.items():
-        for month, cells in ledger.months.items():
-            if rows_ := cells.rows():
-                expected.setdefault(agency, {})[month] = rows_
+        for number, month in ledger.months.items():
+            if any(month.rows()):
+                expected.setdefault(agency, {})[number] = month.rows()
     return found == expected

@@ -14,7 +14,7 @@ from streams.agents import Intake
 from streams.kafka.partitioner import partition_for
 from streams.metrics import Instruments
 from streams.partition import Partition
-from streams.settings import Settings
+from streams.settings import load
 from streams.stores import MemoryStore
 from streams.tables import Owned, Tables
 from tests.app.site import PARTITIONS, Site
@@ -35,12 +35,12 @@ class Log(Intake):
 
 @pytest.fixture
 def intake() -> Log:
-    settings: Any = Settings(partitions=1)
-    tables: Any = Tables(settings, lambda: None, pytest.fail)  # type: ignore[arg-type,return-value]
-    return Log(
-        *(settings, tables, SimpleNamespace(sources={}), Instruments(CollectorRegistry(), [])),
-        *(lambda: 0.0, pytest.fail),
-    )
+    settings = load(partitions=1)
+    nothing: Any = None
+    tables = Tables(settings, lambda: nothing, pytest.fail)
+    reference: Any = SimpleNamespace(sources={})
+    instruments = Instruments(CollectorRegistry(), [])
+    return Log(settings, tables, reference, instruments, lambda: 0.0, pytest.fail)
 
 
 def owned(next_offset: int) -> Owned:
