@@ -56,7 +56,8 @@ class Intake:
         self._fatal = fatal
         self._topics = {settings.topic(topic): topic for topic in EVENT_TOPICS | REFERENCE_TOPICS}
         self._slots = asyncio.Semaphore(CHUNKS_IN_FLIGHT)
-        self._holes: set[tuple[str, int, int]] = set()
+        self._holes: dict[tuple[str, int, int], int] = {}
+        """(topic, partition, offset) → the first offset after it that a record has."""
         self.last_progress = time.monotonic()
         self.taken_in = 0
         """Records this process has finished with, of all topics."""
@@ -162,6 +163,8 @@ class Intake:
             return False
         finally:
             self._slots.release()
+        if not owned.lost:
+            owned.partition.advance(topic, event.message.value[-1].offset + 1)
         event.ack()
         self._count(topic, writes, time.monotonic() - started)
         if owned.disturbed:
@@ -251,10 +254,11 @@ class Intake:
         for record in records:
             if record.offset > expected:
                 hole = (topic, owned.number, expected)
-                if hole not in self._holes:
+                if self._holes.get(hole, 0) < record.offset:
                     first = await self._first_from(topic, owned.number, expected)
                     if first < record.offset:
                         return first, absent
+                    self._holes[hole] = first
                     logger.warning(
                         "%s[%d]: the log has no records from %d to %d",
                         topic,
@@ -262,7 +266,6 @@ class Intake:
                         expected,
                         record.offset - 1,
                     )
-                    self._holes.add(hole)
                 absent += record.offset - expected
             expected = max(expected, record.offset + 1)
         return None, absent

@@ -24,8 +24,10 @@ from streams.rows import (
     decode_dossier,
     decode_service,
     encode_dossier,
+    encode_progress,
     encode_service,
     is_progress,
+    progress_key,
     row_key,
     split_row_key,
 )
@@ -142,8 +144,19 @@ class Partition:
             self.published[row.agency, row.month] = row
 
     def _advance(self, key: bytes, row: bytes) -> None:
-        topic = key[1:].decode()
-        self.progress[topic] = max(self.progress.get(topic, 0), int(row))
+        self.advance(key[1:].decode(), int(row))
+
+    def advance(self, topic: str, offset: int) -> None:
+        """Everything of ``topic`` before ``offset`` is taken in, and its rows are in the logs.
+
+        Kept beside the rows, because a store on disk spares reading the changelog that says it.
+        """
+        known = self.progress.get(topic)
+        if known is None:
+            known = int(self.dossiers.marked(progress_key(topic)) or 0)
+        self.progress[topic] = max(known, offset)
+        if offset > known:
+            self.dossiers.mark(progress_key(topic), encode_progress(offset))
 
     def unmerged(self) -> tuple[dict[bytes, bytes], dict[bytes, bytes]]:
         """Dossier and service rows whose last changelog record lacks facts that are known.
