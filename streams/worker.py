@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
+import sys
+from collections.abc import Iterator
 
 import faust
 from prometheus_client import CollectorRegistry
@@ -12,6 +15,7 @@ from prometheus_client import CollectorRegistry
 from streams.app import create_app
 from streams.kafka.topics import catalogue, create_missing
 from streams.settings import Settings
+from streams.stores import StoreInUseError
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +36,30 @@ def tune_interpreter() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(100_000, 50, 1000)
+
+
+@contextlib.contextmanager
+def hold_data(settings: Settings) -> Iterator[None]:
+    """Hold ``HOSO_DATA_DIR`` for this process alone, where rows are kept on disk.
+
+    Two workers would otherwise meet there only when a partition moves, in the middle of the work.
+    Raises ``StoreInUseError`` if another worker holds it. The hold ends with the process.
+    """
+    if settings.store == "memory" or sys.platform == "win32":  # there RocksDB's own lock must do
+        yield
+        return
+    import fcntl
+
+    directory = settings.data_dir / settings.app_id
+    directory.mkdir(parents=True, exist_ok=True)
+    with (directory / "worker.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise StoreInUseError(
+                f"{directory} is in use: give each worker its own HOSO_DATA_DIR"
+            ) from error
+        yield
 
 
 def run(settings: Settings) -> None:
@@ -64,6 +92,6 @@ def run(settings: Settings) -> None:
     worker = faust.Worker(
         app, loglevel=None, quiet=True, override_logging=False, redirect_stdouts=False
     )
-    worker.spinner = None
     tune_interpreter()
+    worker.spinner = None  # it would write its escape codes even where there is no terminal
     worker.execute_from_commandline()

@@ -1,29 +1,60 @@
-"""The ``hoso`` command line."""
+"""The ``hoso`` command line: the group; each command has a module of its own."""
 
 from __future__ import annotations
 
-import sys
+from importlib import metadata
+from typing import Any
 
 import click
 
-from streams import settings as settings_
-from streams.cli import logs
+from streams.cli.broker import broker
+from streams.cli.demo import demo
+from streams.cli.errors import Commands
+from streams.cli.events import publish, validate
+from streams.cli.reference import reference
+from streams.cli.report import report
+from streams.cli.simulate import simulate
+from streams.cli.topics import topics
+from streams.cli.worker import worker
 
 
-@click.group()
+def _version(context: click.Context, _: click.Parameter, wanted: bool) -> Any:
+    if wanted:
+        try:
+            version = metadata.version("hoso")
+        except metadata.PackageNotFoundError:
+            version = "(run from source, not installed)"
+        click.echo(f"hoso {version}")
+        context.exit()
+
+
+@click.group(cls=Commands)
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_version,
+    help="Print the version.",
+)
 def main() -> None:
-    """A live, exact register of how much online public services are really used."""
+    """A live, exact register of how much online public services are really used.
+
+    Settings come from HOSO_… environment variables; HOSO_BROKERS (default 127.0.0.1:9092) is where
+    the brokers are. Exit codes: 0 done, 1 the answer is no (a bad file, figures that differ),
+    2 it could not run.
+    """
 
 
-@main.command()
-def worker() -> None:
-    """Run one worker; run more to scale."""
-    from streams import worker as worker_
-
-    try:
-        settings = settings_.load()
-    except settings_.SettingsError as error:
-        click.echo(str(error), err=True)
-        sys.exit(2)
-    logs.configure(settings)
-    worker_.run(settings)
+for _command in (
+    demo,
+    broker,
+    topics,
+    worker,
+    reference,
+    publish,
+    validate,
+    simulate,
+    report,
+):
+    main.add_command(_command)

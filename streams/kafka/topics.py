@@ -145,6 +145,19 @@ async def create_missing(
     )
 
 
+async def partition_counts(client_options: Mapping[str, Any]) -> dict[str, int]:
+    """Every topic that exists, with its number of partitions. Creates none.
+
+    Raises KafkaError when no broker answers.
+    """
+    admin = AIOKafkaAdminClient(**client_options)
+    try:
+        await admin.start()
+        return {name: len(leaders) for name, leaders in (await _describe(admin)).items()}
+    finally:
+        await admin.close()
+
+
 async def _create(admin: AIOKafkaAdminClient, specs: Sequence[TopicSpec]) -> list[str]:
     response = await admin.create_topics(
         [

@@ -1,0 +1,43 @@
+"""``hoso broker``: the embedded broker in the foreground."""
+
+from __future__ import annotations
+
+import asyncio
+
+import click
+
+from streams.cli.errors import Failure
+from streams.cli.running import run
+
+_LOOK_SECONDS = 0.2
+
+
+@click.command()
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65535),
+    default=9092,
+    show_default=True,
+    help="Port to listen on, at 127.0.0.1.",
+)
+def broker(port: int) -> None:
+    """Run the embedded broker until Ctrl-C.
+
+    One process in memory, for trying things out: it forgets all topics and records when it stops.
+    For production use Apache Kafka.
+    """
+    try:
+        run(_serve(port))
+    except KeyboardInterrupt:
+        click.echo("broker stopped; everything it held is gone", err=True)
+
+
+async def _serve(port: int) -> None:
+    from streams.kafka.broker import EmbeddedBroker
+
+    with EmbeddedBroker(port) as embedded:
+        click.echo(f"broker listens at {embedded.bootstrap} (HOSO_BROKERS={embedded.bootstrap})")
+        click.echo("it keeps everything in memory and forgets it when it stops; Ctrl-C stops it")
+        while embedded.running:  # noqa: ASYNC110 (a process has no event to wait for)
+            await asyncio.sleep(_LOOK_SECONDS)
+        raise Failure(f"the broker ended by itself with code {embedded.wait()}")

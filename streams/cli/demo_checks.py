@@ -1,0 +1,181 @@
+"""Published beside measured: the figures of a scenario, asked of the API."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from datetime import date
+from fractions import Fraction
+from typing import Any, NamedTuple
+
+import aiohttp
+import orjson
+from rich.table import Table
+
+from streams.cli.demo_worker import WorkerProcess, get_json
+from streams.cli.terminal import NOTHING, decimal
+from streams.domain.calendar import PERIOD_KINDS, PeriodKind
+from streams.reference import Reference
+from streams.register import Register
+from streams.report import report_json
+from streams.simulator import Check, agrees, measure
+
+_AGREE_SECONDS = 30.0
+_POLL_SECONDS = 0.1
+
+
+class Result(NamedTuple):
+    """A published figure and the measured one."""
+
+    check: Check
+    name: str
+    measured: Fraction | None
+
+    @property
+    def ok(self) -> bool:
+        return agrees(self.check, self.measured)
+
+
+async def measured(
+    checks: Sequence[Check],
+    register: Register,
+    reference: Reference,
+    worker: WorkerProcess,
+    session: aiohttp.ClientSession,
+) -> list[Result]:
+    """Every check, measured from the rows of the API.
+
+    The whole numbers that the API does not carry come from the register of this process, which
+    must give the very answer that the API gives. Raises ``Failure`` where the two go on differing.
+    """
+    answers: dict[tuple[date, str, str], list[dict[str, Any]]] = {}
+    results = []
+    for check in checks:
+        question = check.as_of, check.period, check.definition
+        if question not in answers:
+            answers[question] = await _rows(*question, register, reference, worker, session)
+        rows = answers[question]
+        names = {row["scope"]: row["name"] for row in rows}
+        name = names.get(check.scope, check.scope)
+        results.append(Result(check, name, measure(check, rows)))
+    return results
+
+
+async def _rows(
+    as_of: date,
+    period: str,
+    definition: str,
+    register: Register,
+    reference: Reference,
+    worker: WorkerProcess,
+    session: aiohttp.ClientSession,
+) -> list[dict[str, Any]]:
+    kind, day = _kind(period), as_of.toordinal()
+    own = orjson.loads(orjson.dumps(report_json(register, reference, definition, kind, day)))
+    deadline = time.monotonic() + _AGREE_SECONDS
+    while True:
+        worker.check()
+        status, answer = await get_json(
+            session,
+            f"{worker.url}/api/v1/indicators",
+            as_of=as_of.isoformat(),
+            period=period,
+            definition=definition,
+        )
+        if status == 200 and answer == own:
+            break
+        if time.monotonic() > deadline:
+            raise worker.failure(
+                f"the API's answer for {as_of} ({period}, {definition}, status {status}) is not "
+                f"what the topic agency-months says"
+            )
+        # The worker follows the topic as we do; it may be a moment behind.
+        await asyncio.sleep(_POLL_SECONDS)
+    rows: list[dict[str, Any]] = answer["rows"]
+    for row, figures in zip(rows, register.figures(reference, definition, kind, day), strict=True):
+        counts = figures.counts
+        row |= {
+            "level4": counts.level4,
+            "level34": counts.level34,
+            "listed": counts.listed,
+            "eligible": counts.eligible,
+            "eligible_level4": counts.eligible_level4,
+        }
+    return rows
+
+
+def _kind(period: str) -> PeriodKind:
+    for kind in PERIOD_KINDS:
+        if kind == period:
+            return kind
+    raise ValueError(f"a scenario asks for the period {period!r}, which there is not")
+
+
+def as_json(results: Sequence[Result], events: int, seconds: float) -> Mapping[str, Any]:
+    """The answer of ``hoso demo --format json``; percentages as published, unrounded where
+    measured."""
+    return {
+        "checks": [
+            {
+                "as_of": result.check.as_of.isoformat(),
+                "scope": result.check.scope,
+                "period": result.check.period,
+                "indicator": result.check.indicator,
+                "published": _number(Fraction(result.check.published)),
+                "measured": None if result.measured is None else _number(result.measured),
+                "ok": result.ok,
+            }
+            for result in results
+        ],
+        "events": events,
+        "seconds": round(seconds, 3),
+    }
+
+
+def _number(value: Fraction) -> int | float:
+    return int(value) if value.denominator == 1 else float(value)
+
+
+def as_table(results: Sequence[Result]) -> Table:
+    """Published beside measured, for people; measured with two decimals more."""
+    table = Table(header_style="bold", title="published and measured", title_justify="left")
+    table.add_column("as of", no_wrap=True)
+    table.add_column("period")
+    table.add_column("scope", no_wrap=True)
+    table.add_column("name", no_wrap=True, overflow="ellipsis", min_width=12)
+    table.add_column("indicator")
+    table.add_column("published", justify="right", no_wrap=True)
+    table.add_column("measured", justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    day = None
+    for result in results:
+        check = result.check
+        if day is not None and check.as_of != day:
+            table.add_section()
+        day = check.as_of
+        table.add_row(
+            check.as_of.isoformat(),
+            check.period,
+            check.scope,
+            result.name,
+            check.indicator,
+            _published(check),
+            _measured(result),
+            "[green]ok[/]" if result.ok else "[bold red]differs[/]",
+        )
+    return table
+
+
+def _published(check: Check) -> str:
+    unit = "" if check.is_count else " %"
+    printed = decimal(Fraction(check.published), check.decimals) + unit
+    return printed if check.above is None else f"{check.above} to {printed}"
+
+
+def _measured(result: Result) -> str:
+    if result.measured is None:
+        return NOTHING
+    if result.check.is_count:
+        return decimal(result.measured, 0 if result.measured.denominator == 1 else 2)
+    return decimal(result.measured, result.check.decimals + 2) + " %"

@@ -1,0 +1,121 @@
+"""The demo's scoreboard in the terminal: the scenario ``live`` and the figures it moves."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from datetime import date, datetime
+
+import aiohttp
+from rich.console import Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from streams.cli.demo_worker import WorkerProcess, get_json
+from streams.cli.playing import play
+from streams.cli.sending import Outbox
+from streams.cli.terminal import NOTHING, out, percent
+from streams.domain.calendar import ZONE
+from streams.domain.indicators import Figures
+from streams.domain.targets import INDICATORS, Indicator
+from streams.reference import Reference
+from streams.register import Register
+from streams.settings import Settings
+from streams.simulator import Scenario
+
+_REFRESH_SECONDS = 1.0
+_RATE_SECONDS = 10.0  # events a second are an average over the last of these
+
+
+async def watch(
+    settings: Settings,
+    scenario: Scenario,
+    rate: float | None,
+    register: Register,
+    reference: Reference,
+    worker: WorkerProcess,
+    session: aiohttp.ClientSession,
+) -> None:
+    """Play ``scenario``, which has no end, and show the figures until cancelled."""
+    sent = 0
+
+    def advance(count: int) -> None:
+        nonlocal sent
+        sent += count
+
+    async with Outbox(settings) as outbox:
+        playing = asyncio.create_task(play(scenario, outbox, rate, advance))
+        try:
+            with Live(Text("…"), console=out(), auto_refresh=False) as live:
+                marks: deque[tuple[float, int]] = deque()
+                while not playing.done():
+                    worker.check()
+                    _, health = await get_json(session, f"{worker.url}/healthz")
+                    lag = health["lag"] if isinstance(health, dict) else None
+                    marks.append((time.monotonic(), sent - (lag or 0)))
+                    while marks[-1][0] - marks[0][0] > _RATE_SECONDS:
+                        marks.popleft()
+                    await register.refresh()
+                    today = datetime.now(ZONE).toordinal()
+                    figures = register.figures(reference, settings.definition, "year", today)
+                    live.update(_screen(figures, today, worker, sent, _speed(marks), lag))
+                    live.refresh()
+                    await asyncio.wait({playing}, timeout=_REFRESH_SECONDS)
+                await playing
+        finally:
+            playing.cancel()
+            await asyncio.wait({playing})
+
+
+def _speed(marks: deque[tuple[float, int]]) -> float:
+    seconds = marks[-1][0] - marks[0][0]
+    return max(0.0, (marks[-1][1] - marks[0][1]) / seconds) if seconds else 0.0
+
+
+def _screen(
+    figures: list[Figures],
+    as_of: int,
+    worker: WorkerProcess,
+    sent: int,
+    speed: float,
+    lag: int | None,
+) -> RenderableType:
+    table = Table(
+        title=f"year to {date.fromordinal(as_of).isoformat()}",
+        title_justify="left",
+        header_style="bold",
+    )
+    table.add_column("")
+    for title in ("services used / listed", "%", "target", "online / processed", "%", "target"):
+        table.add_column(title, justify="right", no_wrap=True)
+    agencies = [row for row in figures if row.kind is not None]
+    for row in figures:
+        if row.kind is None:
+            cells = [cell for indicator in INDICATORS for cell in _cells(row, indicator)]
+            table.add_row(row.name, *cells)
+    met = ", ".join(
+        f"{_met(agencies, indicator)} of {len(agencies)} agencies meet the target for {what}"
+        for indicator, what in zip(INDICATORS, ("services", "online"), strict=True)
+    )
+    behind = NOTHING if lag is None else f"{lag:,}"
+    return Group(
+        table,
+        Text(met),
+        Text(f"{sent:,} events sent, {speed:,.0f} a second taken in, {behind} waiting"),
+        Text(f"metrics {worker.url}/metrics   API {worker.url}/api/v1/indicators   Ctrl-C ends"),
+    )
+
+
+def _cells(row: Figures, indicator: Indicator) -> tuple[str, str, str]:
+    numerator, denominator = row.counts.fraction(indicator)
+    return (
+        f"{numerator:,} / {denominator:,}",
+        percent(row.counts.ratio(indicator)),
+        percent(row.gaps[indicator].target, 0),
+    )
+
+
+def _met(agencies: list[Figures], indicator: Indicator) -> int:
+    return sum(row.gaps[indicator].shortfall == 0 for row in agencies)

@@ -1,0 +1,73 @@
+"""``hoso reference``: agencies, services and targets from files."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from streams.cli.errors import ANSWER_IS_NO, Commands, Failure
+from streams.cli.events import registered_agencies
+from streams.cli.reference_files import Loader, files_in
+from streams.cli.running import load_settings, prepare_topics, run
+from streams.cli.sending import Outbox, summary
+from streams.cli.terminal import progress
+from streams.settings import Settings
+
+_SLICE = 4000
+
+
+@click.group(cls=Commands)
+def reference() -> None:
+    """Who the agencies are, what they list, what was promised."""
+
+
+@reference.command()
+@click.argument(
+    "directory",
+    metavar="DIR",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+)
+def load(directory: Path) -> None:
+    """Publish the agencies, services and targets in DIR to their topics.
+
+    \b
+    agencies.csv   code,name,kind[,sources]   kind: ministry or province; sources
+                   separated by |, none: any; other columns are ignored
+    services*.csv, services/*.csv
+                   agency,service,name,level,eligible,listed,effective_from[,revision]
+    targets.csv    scope,indicator,year,ratio
+
+    Each file may be missing. Services and targets may speak of agencies that are on the broker
+    already. Everything is checked first: nothing is sent if anything is wrong (each fault is
+    named as FILE:LINE: column: value, exit code 1).
+
+    Loading a file twice changes nothing. A service's row is corrected by a higher revision; the
+    same row with other contents and the same revision would contradict the first.
+    """
+    settings = load_settings()
+    run(_load(settings, directory))
+
+
+async def _load(settings: Settings, directory: Path) -> None:
+    files = files_in(directory)
+    if not files:
+        raise Failure(f"{directory}: no agencies.csv, services*.csv or targets.csv")
+    loader = Loader(await registered_agencies(settings))
+    for sheet, path in files:
+        loader.load(sheet, path)
+    for fault in loader.faults:
+        click.echo(str(fault))
+    if loader.faults:
+        click.echo(f"{directory}: {len(loader.faults):,} faults, nothing was sent", err=True)
+        sys.exit(ANSWER_IS_NO)
+    await prepare_topics(settings)
+    with progress() as bar:
+        task = bar.add_task("sending", total=len(loader.messages))
+        async with Outbox(settings) as outbox:
+            for start in range(0, len(loader.messages), _SLICE):
+                part = loader.messages[start : start + _SLICE]
+                await outbox.send(part)
+                bar.advance(task, len(part))
+    click.echo(summary(outbox.sent, settings))

@@ -1,0 +1,53 @@
+"""``hoso worker``: one Faust worker in the foreground."""
+
+from __future__ import annotations
+
+import socket
+import sys
+
+import click
+
+from streams.cli import logs
+from streams.cli.errors import Failure
+from streams.cli.running import examine_topics, load_settings, run
+from streams.settings import Settings
+
+
+@click.command()
+def worker() -> None:
+    """Run one worker until Ctrl-C; run more to scale.
+
+    Takes in the records of its share of the partitions, keeps the dossiers and serves /metrics,
+    the API and health at HOSO_WEB_HOST:HOSO_WEB_PORT. Missing topics are created unless
+    HOSO_CREATE_TOPICS=false. Workers share HOSO_APP_ID; each needs its own HOSO_WEB_PORT and
+    HOSO_DATA_DIR.
+    """
+    settings = load_settings()
+    run(examine_topics(settings))
+    _refuse_taken(settings)
+    from streams import worker as worker_
+
+    with worker_.hold_data(settings):
+        logs.configure(settings)
+        worker_.run(settings)
+
+
+def _refuse_taken(settings: Settings) -> None:
+    """Raises ``Failure`` if the web port is taken: Faust would say so in a page of traceback."""
+    if settings.web_port == 0:
+        return
+    try:
+        addresses = socket.getaddrinfo(
+            settings.web_host, settings.web_port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        family, kind, _, _, address = addresses[0]
+        with socket.socket(family, kind) as probe:
+            if sys.platform != "win32":
+                # Allows a port in TIME_WAIT; on Windows it would allow a taken one.
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except (OSError, UnicodeError) as error:
+        raise Failure(
+            f"cannot listen on {settings.web_host}:{settings.web_port} "
+            f"(HOSO_WEB_HOST, HOSO_WEB_PORT): {getattr(error, 'strerror', None) or error}"
+        ) from error
