@@ -12,13 +12,13 @@ from fractions import Fraction
 from math import ceil
 from typing import Any
 
-from streams.audit.calendar import KINDS, end_of, period_before, start_of, year_before
+from streams.audit.calendar import end_of, period_before, start_of, year_before
 from streams.audit.contract import Registration
-from streams.audit.recount import CHANNELS, DEFINITIONS, Counts
+from streams.audit.recount import CHANNELS, Counts
 
 INDICATORS = ("services_with_dossiers", "online_processed")
 GROUPS = ("national", "ministries", "provinces")
-_GROUP_OF = {"ministry": "ministries", "province": "provinces"}
+GROUP_OF = {"ministry": "ministries", "province": "provinces"}
 
 Targets = Mapping[tuple[str, str, int], Fraction]
 Row = dict[str, Any]
@@ -70,7 +70,7 @@ def answer(
 
 
 def _members(agencies: Mapping[str, Registration], group: str) -> list[str]:
-    return [c for c, a in agencies.items() if group in ("national", _GROUP_OF[a.kind])]
+    return [c for c, a in agencies.items() if group in ("national", GROUP_OF[a.kind])]
 
 
 def _adder(counts: Counts, codes: list[str]) -> _Sum:
@@ -111,7 +111,7 @@ def _shares(count: _Sum, kind: str, definition: str) -> dict[str, tuple[int, int
 def _target(
     targets: Targets, scope: str, kind: str | None, indicator: str, year: int
 ) -> Fraction | None:
-    for candidate in (scope, _GROUP_OF.get(kind or "", scope), "national"):
+    for candidate in (scope, GROUP_OF.get(kind or "", scope), "national"):
         if (candidate, indicator, year) in targets:
             return targets[candidate, indicator, year]
     return None
@@ -158,8 +158,3 @@ def flat(row: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             found[prefix + name] = value
     return found
-
-
-def questions(days: list[date]) -> list[tuple[date, str, str]]:
-    """(as-of day, kind of period, definition) to ask a worker: all of both for each day."""
-    return [(d, kind, name) for d in days for kind in KINDS for name in DEFINITIONS]

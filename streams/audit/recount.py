@@ -53,6 +53,8 @@ class Recount:
 
     def __init__(self, facts: Facts) -> None:
         self._known: dict[date, Counts] = {}
+        self.latest = _latest(facts)
+        """The latest day of any submission or step that was accepted; None without any."""
         self._listings = facts.listings.sort("effective_from")
         self._dossiers = self._counted(facts)
         self._daily = self._by_day().sort("day")
@@ -223,6 +225,12 @@ class Recount:
         """The first days of the months in which anything happens."""
         days = [self._daily["day"], self._listings["effective_from"]]
         return {to_day(day).replace(day=1) for day in pl.concat(days).unique()}
+
+
+def _latest(facts: Facts) -> date | None:
+    if facts.latest is None:
+        return None
+    return to_day(pl.DataFrame({"at": [facts.latest]}).select(day_of("at")).item())
 
 
 def count_flow(counts: Counts, agency: str, kind: str, column: str, n: int) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from streams.cli.audit import audit
 from streams.cli.broker import broker
 from streams.cli.demo import demo
 from streams.cli.errors import Commands
@@ -56,5 +57,6 @@ for _command in (
     validate,
     simulate,
     report,
+    audit,
 ):
     main.add_command(_command)
