@@ -32,6 +32,7 @@ logger = logging.getLogger(__name__)
 CHUNKS_IN_FLIGHT = 4
 """Chunks whose rows are on their way to the broker while the next ones are worked on."""
 
+Pending = list[Awaitable[Acknowledged]]
 Records = Sequence["ConsumerRecord[bytes | None, bytes | None]"]
 
 
@@ -109,13 +110,25 @@ class Intake:
                 self._reference.sources,
             )
             owned.next[name] = max(owned.next.get(name, 0), records[-1].offset + 1)
-            pending = await self._tables.write(owned, name, writes)
         except BaseException:
             self._slots.release()
             raise
-        finish = asyncio.create_task(self._finish(owned, event, name, writes, pending, started))
+        # In flight from the moment its facts are in the state, so that whoever waits for the
+        # chunks in flight (a recovery, a rebalance) also waits for one that is being handed over.
+        handed_over: asyncio.Future[Pending] = asyncio.get_running_loop().create_future()
+        finish = asyncio.create_task(
+            self._finish(owned, event, name, writes, handed_over, owned.last_chunk, started)
+        )
+        owned.last_chunk = finish
         owned.in_flight.add(finish)
         finish.add_done_callback(owned.in_flight.discard)
+        try:
+            handed_over.set_result(await self._tables.write(owned, name, writes))
+        except asyncio.CancelledError:
+            finish.cancel()
+            raise
+        except Exception as error:
+            handed_over.set_exception(error)
 
     async def _finish(
         self,
@@ -123,25 +136,36 @@ class Intake:
         event: Any,
         topic: str,
         writes: Writes,
-        pending: list[Awaitable[Acknowledged]],
+        handed_over: asyncio.Future[Pending],
+        before: asyncio.Task[bool] | None,
         started: float,
-    ) -> None:
-        """Acknowledge the chunk once the broker has every row of it."""
+    ) -> bool:
+        """Acknowledge the chunk once the broker has every row of it and of those before it.
+
+        In order, because Faust commits past chunks that are not acknowledged when a later one is
+        (faust-streaming#606). Gives whether it was acknowledged.
+        """
         try:
-            for batch in await asyncio.gather(*pending):
+            batches = await asyncio.gather(*await handed_over)
+            if before is not None:
+                await asyncio.wait([before])
+                if before.cancelled() or not before.result():
+                    return False
+            for batch in batches:
                 self._tables.acknowledged(owned, batch)
         except asyncio.CancelledError:
             raise
         except Exception as error:
             logger.exception("rows of a chunk could not be written")
             self._fatal(f"rows of a chunk of {topic} could not be written: {error!r}")
-            return
+            return False
         finally:
             self._slots.release()
         event.ack()
         self._count(topic, writes, time.monotonic() - started)
         if owned.disturbed:
             self._tables.restore(owned)
+        return True
 
     def _count(self, topic: str, writes: Writes, seconds: float) -> None:
         self.last_progress = time.monotonic()

@@ -55,6 +55,11 @@ def _greater(a: int | None, b: int | None) -> int | None:
     return max(a, b)
 
 
+def month_of_instant(at: int) -> int:
+    """The month of the day of an instant in ms."""
+    return month_and_day(day_of(at * 1000))[0]
+
+
 class Partition:
     """The state of partition ``number``."""
 
@@ -64,8 +69,8 @@ class Partition:
         self.services: dict[bytes, Service] = {}
         self.ledgers: dict[str, AgencyLedger] = {}
         self.seen: dict[str, Seen] = {}
-        self.published: dict[tuple[str, int], dict[str, list[int]]] = {}
-        """Columns of the agency-months rows read in recovery, until they are compared."""
+        self.published: dict[tuple[str, int], AgencyMonth] = {}
+        """The agency-months rows read in recovery, until :meth:`repaired`."""
         self.progress: dict[str, int] = {}
         """Source topic → the next offset to take in, as its changelog has it."""
         self._unmerged: dict[bytes, bool] = {}
@@ -133,7 +138,7 @@ class Partition:
         for _, value in records:
             row = decode_agency_month(value)
             self.note(row.agency, Seen(row.last_event_at, row.latest_day))
-            self.published[row.agency, row.month] = row.cells.rows()
+            self.published[row.agency, row.month] = row
 
     def _advance(self, key: bytes, row: bytes) -> None:
         topic = key[1:].decode()
@@ -143,7 +148,7 @@ class Partition:
         """Dossier and service rows whose last changelog record lacks facts that are known.
 
         A worker that had lost the partition may have written an older row last; writing these
-        again makes the changelog whole even after compaction. Clears the list.
+        again makes the changelog whole even after compaction.
         """
         dossiers: dict[bytes, bytes] = {}
         services: dict[bytes, bytes] = {}
@@ -152,7 +157,6 @@ class Partition:
                 services[key] = encode_service(self.services[key])
             elif (row := self.dossiers.get(key)) is not None:
                 dossiers[key] = row
-        self._unmerged.clear()
         return dossiers, services
 
     def fold(self, slice_size: int = 2000) -> Iterator[int]:
@@ -177,22 +181,35 @@ class Partition:
         yield done
 
     def unpublished(self) -> set[tuple[str, int]]:
-        """The (agency, month) pairs whose published row differs from the fold.
+        """The (agency, month) pairs whose published row differs from what it should be.
 
         They are what a crash left behind, or an earlier version of the counting rules, or a
-        worker that wrote after it had lost the partition. Forgets the published rows.
+        worker that wrote after it had lost the partition. A month that was not read counts as
+        empty. What an agency has seen must stand in one of its rows at least.
         """
-        differing = {
-            (agency, month)
-            for agency, ledger in self.ledgers.items()
-            for month, cells in ledger.months.items()
-            if self.published.pop((agency, month), {}) != cells.rows()
-        }
-        differing.update(key for key, columns in self.published.items() if columns)
+        differing: set[tuple[str, int]] = set()
+        seen: dict[str, Seen] = {}
+        for key, row in self.published.items():
+            seen[row.agency] = later(seen.get(row.agency, NOT_SEEN), Seen(row.last_event_at, row.latest_day))
+            ledger = self.ledgers.get(row.agency)
+            cells = ledger.months.get(row.month) if ledger is not None else None
+            if row.cells.rows() != (cells.rows() if cells is not None else {}):
+                differing.add(key)
+        for agency, ledger in self.ledgers.items():
+            for month, cells in ledger.months.items():
+                if (agency, month) not in self.published and cells.rows():
+                    differing.add((agency, month))
+        for agency, known in self.seen.items():
+            if known != seen.get(agency) and known.at is not None:
+                differing.add((agency, month_of_instant(known.at)))
+        return differing
+
+    def repaired(self) -> None:
+        """The logs agree with the state: forget what was read of them, and what had changed."""
         self.published.clear()
+        self._unmerged.clear()
         for ledger in self.ledgers.values():
             ledger.changed.clear()
-        return differing
 
     def month_row(self, agency: str, month: int) -> AgencyMonth:
         """The agency-months row as it should stand."""
@@ -289,4 +306,4 @@ class Chunk:
             # Also when no cell changed, the month of the broker's day says when the agency was
             # last heard of.
             if seen.at is not None:
-                self.months.add((agency, month_and_day(day_of(seen.at * 1000))[0]))
+                self.months.add((agency, month_of_instant(seen.at)))

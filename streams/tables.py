@@ -55,7 +55,11 @@ class Owned:
     """Source topic → the next offset to take in; chunks must not begin after it."""
     disturbed: bool = False
     """Somebody else wrote to its changelogs: read them again before going on."""
-    in_flight: set[asyncio.Task[None]] = field(default_factory=set)
+    unrepaired: bool = False
+    """Rows were read that the ledgers and the logs have not been made to agree with yet."""
+    in_flight: set[asyncio.Task[bool]] = field(default_factory=set)
+    last_chunk: asyncio.Task[bool] | None = None
+    """The chunk taken in last; chunks are acknowledged in order."""
     recovery: asyncio.Task[None] | None = None
 
 
@@ -172,9 +176,22 @@ class Tables:
     ) -> list[Awaitable[Acknowledged]]:
         """Hand over everything a chunk must have written; the caller awaits what is returned.
 
-        Order matters only within a topic, where it is kept.
+        Order matters within a topic, where it is kept, and for the progress mark among the dossier
+        or service rows: it speaks of dead letters and forwarded records too, so those are waited
+        for before anything else is handed over.
         """
         writer, number = self._writer(), owned.number
+        elsewhere: list[Awaitable[Acknowledged]] = []
+        if writes.dead_letters:
+            dead_letters = self._settings.topic(Topic.dead_letters)
+            elsewhere += await writer.enqueue(dead_letters, number, writes.dead_letters)
+        astray: dict[int, list[Outgoing]] = {}
+        for right, record in writes.forwards:
+            astray.setdefault(right, []).append(record)
+        for right, records in astray.items():
+            elsewhere += await writer.enqueue(topic, right, records)
+        if elsewhere:
+            await asyncio.gather(*elsewhere)
         pending: list[Awaitable[Acknowledged]] = []
         for table, rows in (
             ("dossiers", writes.dossiers),
@@ -183,11 +200,6 @@ class Tables:
         ):
             if rows:
                 pending += await writer.enqueue(self._logs[table], number, rows)
-        if writes.dead_letters:
-            dead_letters = self._settings.topic(Topic.dead_letters)
-            pending += await writer.enqueue(dead_letters, number, writes.dead_letters)
-        for right, record in writes.forwards:
-            pending += await writer.enqueue(topic, right, [record])
         return pending
 
     def acknowledged(self, owned: Owned, batch: Acknowledged) -> None:
@@ -197,13 +209,15 @@ class Tables:
         worker's rows (one that has lost the partition and does not know yet), or a batch of ours
         sent twice; the partition is then read again from the gap on, which merges and repairs.
         """
+        if owned.lost:
+            return  # its store is closed, and whoever owns it now reads the log
         for table, log in self._logs.items():
             if log == batch.topic:
                 if owned.positions.get(table) == batch.base_offset and not owned.disturbed:
                     owned.positions[table] = batch.base_offset + batch.records
                     if table == "dossiers":
                         owned.partition.dossiers.set_position(owned.positions[table])
-                elif not owned.disturbed and not owned.lost:
+                elif not owned.disturbed:
                     logger.warning(
                         "%s[%d]: expected our rows at offset %s, found them at %d: "
                         "another worker wrote there; reading it again",
@@ -218,8 +232,6 @@ class Tables:
     def restore(self, owned: Owned) -> None:
         """Recover a disturbed partition again; it is not ready meanwhile."""
         if not owned.lost and self.owned.get(owned.number) is owned:
-            owned.ready = False
-            owned.settled.clear()
             self._recover_soon(owned)
 
     # Recovery
@@ -227,6 +239,7 @@ class Tables:
     def _recover_soon(self, owned: Owned) -> None:
         if owned.recovery is not None and not owned.recovery.done():
             owned.recovery.cancel()
+        owned.ready = False
         owned.settled.clear()
         owned.recovery = asyncio.create_task(self._recover_or_die(owned))
 
@@ -269,8 +282,9 @@ class Tables:
             owned.positions = {}
             partition.forget()
             ends = await self._read_to_end(owned.number, dict.fromkeys(positions, 0), take)
-        fresh = not owned.positions
-        if fresh or rows:
+        if rows or not owned.positions:
+            owned.unrepaired = True
+        if owned.unrepaired:
             for _ in partition.fold():
                 await asyncio.sleep(0)
         owned.positions = dict(ends)
@@ -278,7 +292,7 @@ class Tables:
         owned.disturbed = False
         for topic, offset in partition.progress.items():
             owned.next[topic] = max(owned.next.get(topic, 0), offset)
-        repaired = await self._repair(owned, whole=fresh) if fresh or rows else 0
+        repaired = await self._repair(owned) if owned.unrepaired else 0
         if owned.lost:
             return
         owned.ready = True
@@ -298,28 +312,22 @@ class Tables:
             repaired,
         )
 
-    async def _repair(self, owned: Owned, *, whole: bool) -> int:
-        """Write rows that the logs lack, and public rows that differ from the fold."""
-        dossiers, services = owned.partition.unmerged()
+    async def _repair(self, owned: Owned) -> int:
+        """Write rows that the logs lack, and public rows that differ from the fold.
+
+        A rebalance may interrupt it; the next recovery then does it all again.
+        """
+        partition = owned.partition
+        dossiers, services = partition.unmerged()
         writes = Writes(
             dossiers=[Outgoing(key, row) for key, row in dossiers.items()],
             services=[Outgoing(key, row) for key, row in services.items()],
+            months=month_rows(partition, partition.unpublished()),
         )
-        if whole:
-            writes.months = month_rows(owned.partition, owned.partition.unpublished())
-        else:
-            # Rows of ours may lie under somebody else's: publish all months of the partition.
-            owned.partition.unpublished()
-            writes.months = month_rows(
-                owned.partition,
-                {
-                    (agency, month)
-                    for agency, ledger in owned.partition.ledgers.items()
-                    for month in ledger.months
-                },
-            )
         for batch in await asyncio.gather(*await self.write(owned, "", writes)):
             self.acknowledged(owned, batch)
+        partition.repaired()
+        owned.unrepaired = False
         return len(writes.dossiers) + len(writes.services) + len(writes.months)
 
     async def _read_to_end(

@@ -1,0 +1,21 @@
+"""A site per test: its own topics, group and workers on the broker in turn."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from tests.app.site import Site
+from tests.conftest import Broker
+
+
+@pytest_asyncio.fixture
+async def site(broker: Broker, topic_prefix: str, tmp_path: Path) -> AsyncIterator[Site]:
+    """Everything a test needs, ended with it; workers' logs are shown when it fails."""
+    async with Site(broker, topic_prefix, tmp_path) as found:
+        yield found
+        for worker in found.workers:
+            print(f"---- {worker.name}\n{worker.log[-8000:]}")  # noqa: T201

@@ -1,0 +1,226 @@
+"""A register under simulation: events sent, workers in turn, faults, and what must come out."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Mapping
+from datetime import date
+from random import Random
+from typing import Any
+
+from faust.types import TP
+
+from schemas.topics import EVENT_TOPICS, Topic
+from streams.domain.calendar import PERIOD_KINDS, month_name
+from streams.domain.definitions import DEFINITIONS
+from streams.domain.indicators import Agency, report
+from streams.domain.ledger import Months
+from streams.domain.targets import Targets
+from streams.kafka.partitioner import partition_for
+from streams.rows import decode_agency_month
+from tests.domain.register import Register, in_the_oracles_shape
+from tests.domain.worlds import World
+from tests.oracle import Oracle
+from tests.pipeline.simulation import LOGS, SETTINGS, Batch, Cluster, Worker, settle, track_tasks
+
+PARTITIONS = range(SETTINGS.partitions)
+
+
+class Deployment:
+    """A cluster, the workers that are alive, and batches of dead ones that may still land."""
+
+    def __init__(self, world: World, random: Random, *, disk: bool = False) -> None:
+        track_tasks()
+        self.world = world
+        self.random = random
+        self.cluster = Cluster()
+        self.sources = {e["key"]: frozenset[str]() for e in world.reference if _registers(e)}
+        self.disk: dict[int, list[Any]] | None = {n: [] for n in PARTITIONS} if disk else None
+        self.workers: list[Worker] = []
+        self.owners: dict[int, Worker] = {}
+        self.stray: deque[Batch] = deque()
+        self.rejected: list[bytes] = []
+        self.log: list[str] = []
+
+    # What portals do
+
+    def send(self, events: Iterable[Mapping[str, Any]]) -> None:
+        for event in events:
+            self.cluster.send(event)
+
+    def send_astray(self, event: Mapping[str, Any]) -> None:
+        """To the wrong partition for its key."""
+        right = partition_for(event["key"].encode(), SETTINGS.partitions)
+        self.cluster.send(event, (right + 1) % SETTINGS.partitions)
+
+    def send_rubbish(self, topic: str, key: str, raw: bytes) -> None:
+        self.rejected.append(raw)
+        self.cluster.send({"topic": topic, "key": key, "value": raw})
+
+    # What operators and fate do
+
+    def start(self) -> Worker:
+        worker = Worker(self.cluster, self.sources, self.random, self.disk)
+        self.workers.append(worker)
+        return worker
+
+    async def give(self, owners: Mapping[int, Worker]) -> None:
+        """A rebalance."""
+        self.owners = dict(owners)
+        for worker in self.workers:
+            await worker.assign({n for n, owner in owners.items() if owner is worker})
+        await settle()
+
+    async def share(self) -> None:
+        """A rebalance among the live workers, evenly or not."""
+        # One disk cannot be held by two: those runs have one worker at a time.
+        await self.give({n: self.random.choice(self.workers) for n in PARTITIONS})
+
+    async def kill(self, worker: Worker, *, stray: bool) -> None:
+        """SIGKILL. With ``stray``, a part of what its producer had under way lands later."""
+        underway = await worker.kill()
+        self.workers.remove(worker)
+        if stray:
+            by_log: dict[TP, list[Batch]] = {}
+            for batch in underway:
+                by_log.setdefault(TP(batch.topic, batch.partition), []).append(batch)
+            for batches in by_log.values():
+                self.stray.extend(batches[: self.random.randint(0, len(batches))])
+        if self.disk is not None:
+            for journal in self.disk.values():
+                del journal[self.random.randint(0, len(journal)) :]
+
+    def land_stray(self) -> None:
+        """A dead worker's batch lands. Within a log they keep their order."""
+        batch = self.stray.popleft()
+        self.cluster.append(batch.topic, batch.partition, batch.rows)
+
+    def compact(self) -> None:
+        """Compact what may be compacted: logs of which the owner has seen everything."""
+        for number, owner in self.owners.items():
+            owned = owner.tables.owned.get(number)
+            if owned is None or not owned.ready:
+                continue
+            for table, log in zip(("dossiers", "services", "months"), LOGS, strict=True):
+                if owned.positions.get(table) == self.cluster.ends[TP(log, number)]:
+                    self.cluster.compact(TP(log, number))
+
+    # Running
+
+    async def step(self, worker: Worker, choice: tuple[str, Any], most: int = 12) -> None:
+        self.log.append(f"{self.workers.index(worker)} {choice[0]} {choice[1] or ''}")
+        await worker.step(*choice, most)
+        assert worker.fatal is None, worker.fatal
+
+    async def run_until_idle(self) -> None:
+        """No more faults: everything sent is taken in, written, acknowledged and committed."""
+        for _ in range(20_000):
+            busy = [worker for worker in self.workers if worker.steps()]
+            if not busy:
+                break
+            for worker in busy:
+                for choice in worker.steps():
+                    if choice in worker.steps():
+                        await self.step(worker, choice)
+        else:
+            raise AssertionError("the workers never come to rest")
+        for worker in self.workers:
+            worker.commit()
+            assert worker.idle or not worker.tables.owned
+
+    async def restart_everything(self) -> Worker:
+        """All workers end, one starts anew and recovers."""
+        for worker in list(self.workers):
+            await worker.kill()
+            self.workers.remove(worker)
+        worker = self.start()
+        await self.give(dict.fromkeys(PARTITIONS, worker))
+        await self.run_until_idle()
+        return worker
+
+    # What must come out
+
+    def owned_cells(self) -> dict[str, dict[str, dict[str, list[int]]]]:
+        """agency → month → columns, in the ledgers of the owners."""
+        found: dict[str, dict[str, dict[str, list[int]]]] = {}
+        for number, owner in self.owners.items():
+            owned = owner.tables.owned[number]
+            assert owned.ready
+            for agency, ledger in owned.partition.ledgers.items():
+                for month, cells in ledger.months.items():
+                    if rows := cells.rows():
+                        found.setdefault(agency, {})[month_name(month)] = rows
+        return found
+
+    def published(self) -> dict[str, Months]:
+        """The register as anyone reads it from ``agency-months``."""
+        found: dict[str, Months] = {}
+        for value in self.cluster.latest("agency-months").values():
+            assert value is not None
+            row = decode_agency_month(value)
+            found.setdefault(row.agency, Months())[row.month] = row.cells
+        return found
+
+    def published_cells(self) -> dict[str, dict[str, dict[str, list[int]]]]:
+        found: dict[str, dict[str, dict[str, list[int]]]] = {}
+        for agency, months in self.published().items():
+            for month, cells in months.items():
+                if rows := cells.rows():
+                    found.setdefault(agency, {})[month_name(month)] = rows
+        return found
+
+    def check(self) -> None:
+        """Ledgers and published rows against a fold, and the figures against the oracle."""
+        register = Register(self.world.events)
+        expected = register.cells()
+        assert self.owned_cells() == expected
+        assert self.published_cells() == expected
+        oracle = Oracle(self.world.events)
+        for day in self.world.asked[:1]:
+            for kind in PERIOD_KINDS[-2:]:
+                assert self.figures(register, day, kind) == oracle.figures(day, kind, "mic-2022")
+        self._check_seen()
+        self._check_dead_letters()
+        for tp, offset in self.cluster.committed.items():
+            assert offset <= self.cluster.ends[tp]
+
+    def figures(self, register: Register, day: date, kind: Any) -> dict[str, Any]:
+        """The API's figures, from the published rows alone."""
+        rows = report(
+            [Agency(a.code, a.name, a.kind) for a in register.agencies.values()],
+            self.published(),
+            Targets(dict(register.assigned.values())),
+            DEFINITIONS["mic-2022"],
+            kind,
+            day.toordinal(),
+        )
+        return {row.scope: in_the_oracles_shape(row) for row in rows}
+
+    def _check_seen(self) -> None:
+        """When an agency was last heard of: the latest accepted record on its own partition."""
+        expected: dict[str, int] = {}
+        bad = set(self.rejected)
+        for topic in EVENT_TOPICS:
+            for number in PARTITIONS:
+                for record in self.cluster.logs[TP(str(topic), number)]:
+                    home = partition_for(record.key or b"", SETTINGS.partitions) == number
+                    if home and record.value not in bad:
+                        agency = (record.key or b"").decode()
+                        expected[agency] = max(expected.get(agency, 0), record.timestamp)
+        found: dict[str, int] = {}
+        for value in self.cluster.latest("agency-months").values():
+            row = decode_agency_month(value or b"")
+            found[row.agency] = max(found.get(row.agency, 0), row.last_event_at or 0)
+        assert found == expected
+
+    def _check_dead_letters(self) -> None:
+        letters = [
+            record.value
+            for number in PARTITIONS
+            for record in self.cluster.logs[TP(str(Topic.dead_letters), number)]
+        ]
+        assert set(letters) == set(self.rejected), "a rejected record is in no dead letter"
+
+
+def _registers(event: Mapping[str, Any]) -> bool:
+    return event["topic"] == "agencies" and event["value"] is not None

@@ -1,0 +1,227 @@
+"""Whatever dies, whenever: the same figures.
+
+The runs are of :mod:`tests.pipeline.simulation`. A failing random run prints its seed and its
+steps; ``HOSO_TEST_SEED=n`` runs that one again, ``HOSO_TEST_RUNS=n`` that many.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from random import Random, SystemRandom
+from typing import Any
+
+import pytest
+
+from tests.domain.worlds import World, busy_world
+from tests.pipeline.deployment import PARTITIONS, Deployment
+
+_SEED = os.environ.get("HOSO_TEST_SEED")
+_RUNS = 1 if _SEED else int(os.environ.get("HOSO_TEST_RUNS", "200"))
+_FIRST = int(_SEED) if _SEED else SystemRandom().randrange(10**9)
+
+
+def small_world(seed: int) -> World:
+    """Some 40 facts of two agencies or three."""
+    random = Random(seed)
+    world = busy_world(random)
+    return World(world.reference, world.facts[:40], world.asked)
+
+
+def test_without_faults_the_figures_are_those_of_the_facts() -> None:
+    async def run() -> None:
+        deployment = Deployment(busy_world(Random(7)), Random(7))
+        deployment.send(deployment.world.facts)
+        worker = deployment.start()
+        await deployment.give(dict.fromkeys(PARTITIONS, worker))
+        await deployment.run_until_idle()
+        deployment.check()
+        for tp, offset in deployment.cluster.committed.items():
+            assert offset == deployment.cluster.ends[tp]
+        await worker.kill()
+
+    asyncio.run(run())
+
+
+async def _begin(seed: int) -> Deployment:
+    deployment = Deployment(small_world(seed), Random(seed))
+    facts = deployment.world.facts
+    deployment.send(facts[:25])
+    deployment.send_rubbish("processing", "H56", b"{")
+    for event in facts[25:30]:
+        deployment.send_astray(event)
+    deployment.send(facts[30:])
+    deployment.send_rubbish("submissions", "G12", b"\xff")
+    deployment.send(facts[:10])
+    await deployment.give(dict.fromkeys(PARTITIONS, deployment.start()))
+    return deployment
+
+
+async def _advance(deployment: Deployment, steps: int, *, commit: bool) -> bool:
+    """So many steps, in a fixed order; whether there were that many."""
+    (worker,) = deployment.workers
+    turn = 0
+    while turn < steps:
+        choices = worker.steps()
+        if not choices:
+            return False
+        await deployment.step(worker, choices[turn % len(choices)], most=5)
+        if commit:
+            worker.commit()
+        turn += 1
+    return True
+
+
+@pytest.mark.parametrize("commit", [True, False], ids=["committed", "never committed"])
+@pytest.mark.parametrize("stray", [False, True], ids=["lost", "landing late"])
+def test_a_crash_after_any_step_changes_no_figure(stray: bool, commit: bool) -> None:
+    async def run(steps: int) -> bool:
+        deployment = await _begin(3)
+        more = await _advance(deployment, steps, commit=commit)
+        await deployment.kill(deployment.workers[0], stray=stray)
+        successor = deployment.start()
+        await deployment.give(dict.fromkeys(PARTITIONS, successor))
+        await deployment.run_until_idle()
+        while deployment.stray:
+            deployment.land_stray()
+        await deployment.restart_everything()
+        deployment.check()
+        for worker in deployment.workers:
+            await worker.kill()
+        return more
+
+    steps = 0
+    while asyncio.run(run(steps)):
+        steps += 1
+    assert steps > 60
+
+
+def test_a_crash_after_any_step_of_a_recovery_changes_no_figure() -> None:
+    async def run(steps: int) -> bool:
+        deployment = await _begin(5)
+        await _advance(deployment, 45, commit=True)
+        await deployment.kill(deployment.workers[0], stray=True)
+        while deployment.stray:
+            deployment.land_stray()
+        await deployment.give(dict.fromkeys(PARTITIONS, deployment.start()))
+        more = await _advance(deployment, steps, commit=True)
+        await deployment.kill(deployment.workers[0], stray=False)
+        await deployment.restart_everything()
+        deployment.check()
+        for worker in deployment.workers:
+            await worker.kill()
+        return more
+
+    steps = 0
+    while asyncio.run(run(steps)) and steps < 60:
+        steps += 1
+    assert steps == 60
+
+
+@pytest.mark.parametrize("nth", range(_RUNS))
+def test_any_schedule_of_faults_gives_the_same_figures(nth: int) -> None:
+    seed = _FIRST + nth
+    print(f"HOSO_TEST_SEED={seed}")  # noqa: T201
+    asyncio.run(_random_run(seed))
+
+
+async def _random_run(seed: int) -> None:
+    random = Random(seed)
+    deployment = Deployment(busy_world(random), random, disk=random.random() < 0.4)
+    try:
+        await _with_faults(deployment, random)
+        deployment.check()
+        await deployment.restart_everything()
+        deployment.check()
+    except BaseException:
+        print("\n".join(deployment.log))  # noqa: T201
+        raise
+    finally:
+        for worker in deployment.workers:
+            await worker.kill()
+
+
+class Moods:
+    """How likely each step and each fault is in a run: every run stresses something else."""
+
+    def __init__(self, random: Random) -> None:
+        self._random = random
+        self._weights: dict[tuple[str, str], float] = {}
+        self.fault = random.choice((0.03, 0.1, 0.25))
+        self.rubbish = random.choice((0.1, 0.7))
+        self.astray = random.choice((0.1, 0.7))
+        self.commit = random.choice((0.05, 0.5))
+        self._faults = {fault: random.choice((0, 1, 4)) for fault in FAULTS} | {"kill": 2}
+
+    def step(self, choices: list[tuple[str, Any]]) -> tuple[str, Any]:
+        weights = [
+            self._weights.setdefault((what, tp.topic if tp else ""), self._random.choice((0.05, 1, 5)))
+            for what, tp in choices
+        ]
+        return self._random.choices(choices, weights)[0]
+
+    def next_fault(self) -> str:
+        return self._random.choices(list(self._faults), list(self._faults.values()))[0]
+
+
+async def _with_faults(deployment: Deployment, random: Random) -> None:
+    unsent = [*deployment.world.facts, *random.choices(deployment.world.facts, k=20)]
+    moods = Moods(random)
+    await deployment.give(dict.fromkeys(PARTITIONS, deployment.start()))
+    for _ in range(random.randint(60, 200)):
+        if unsent and random.random() < 0.3:
+            some = [unsent.pop() for _ in range(min(len(unsent), random.randint(1, 25)))]
+            if random.random() < moods.astray:
+                deployment.send_astray(some.pop())
+            deployment.send(some)
+            if random.random() < moods.rubbish:
+                raw = f"rubbish {random.random()}".encode()
+                deployment.send_rubbish(random.choice(("submissions", "catalogue")), "H26", raw)
+        if random.random() < moods.fault:
+            await _fault(deployment, random, moods.next_fault())
+        for worker in deployment.workers:
+            if choices := worker.steps():
+                await deployment.step(worker, moods.step(choices), random.randint(1, 15))
+            if random.random() < moods.commit:
+                worker.commit()
+    deployment.send(unsent)
+    await deployment.run_until_idle()
+    while deployment.stray:
+        deployment.land_stray()
+    # What landed late is noticed at a partition's next write.
+    deployment.send(deployment.world.facts)
+    await deployment.run_until_idle()
+
+
+FAULTS = ("kill", "join", "share", "stray", "compact", "skip")
+
+
+async def _fault(deployment: Deployment, random: Random, what: str) -> None:
+    deployment.log.append(what)
+    if what == "kill":
+        await deployment.kill(random.choice(deployment.workers), stray=random.random() < 0.5)
+        if not deployment.workers:
+            deployment.start()
+        await deployment.share()
+    elif what == "join" and deployment.disk is None and len(deployment.workers) < 3:
+        deployment.start()
+        await deployment.share()
+    elif what == "share":
+        await deployment.share()
+    elif what == "stray" and deployment.stray:
+        deployment.land_stray()
+    elif what == "compact":
+        deployment.compact()
+    elif what == "skip":
+        worker = random.choice(deployment.workers)
+        behind = [tp for what, tp in worker.steps() if what == "fetch" and tp.topic != "agencies"]
+        if behind:
+            tp = random.choice(behind)
+            worker.skip(tp, random.randint(1, 5))
+            # Were these the last, the loss would show only when the next record comes.
+            deployment.cluster.append(*tp, [_repeated(deployment, tp)])
+
+
+def _repeated(deployment: Deployment, tp: tuple[str, int]) -> tuple[bytes | None, bytes | None, tuple[()]]:
+    record = deployment.cluster.logs[tp][-1]  # type: ignore[index]
+    return record.key, record.value, ()
