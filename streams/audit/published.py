@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import orjson
 import polars as pl
 
-from streams.audit.calendar import KINDS, end_of, number_of, start_of
+from streams.audit.calendar import KINDS, end_of, number_of, start_of, to_day
 from streams.audit.recount import CHANNELS, DEFINITIONS, Counts, count_flow
 
 _MONTH = re.compile(r"(?!0000)[0-9]{4}-(0[1-9]|1[0-2])")
@@ -42,7 +42,6 @@ class Published:
     def __init__(self, rows: Iterable[tuple[bytes, bytes]]) -> None:
         self.faults: list[Fault] = []
         cells: list[tuple[str, str, int, int]] = []
-        self._months: set[date] = set()
         for key, value in rows:
             try:
                 cells += self._cells(key, value)
@@ -70,7 +69,6 @@ class Published:
             if any(numbers[length:]):
                 raise ValueError(f"{column} has a number for a day that {month} does not have")
             found += [(agency, column, start + i, n) for i, n in enumerate(numbers) if n]
-        self._months.add(first)
         return found
 
     def cells(self) -> pl.DataFrame:
@@ -78,8 +76,8 @@ class Published:
         return self._all
 
     def months(self) -> set[date]:
-        """The first days of the months that have a row."""
-        return set(self._months)
+        """The first days of the months in which anything happens."""
+        return {to_day(day).replace(day=1) for day in self._all["day"].unique()}
 
     def figures(self, as_of: date) -> Counts:
         """Every count of every agency on a day, summed from the cells."""
