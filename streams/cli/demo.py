@@ -122,7 +122,7 @@ async def _demo(
     stays: bool,
     outcome: _Outcome,
 ) -> None:
-    from streams.cli.demo_checks import as_json, as_table, measured
+    from streams.cli.demo_checks import as_json, measured, print_table
     from streams.cli.demo_live import watch
     from streams.cli.demo_worker import WorkerProcess
     from streams.cli.report import open_register
@@ -150,7 +150,7 @@ async def _demo(
             if form == "json":
                 click.echo(orjson.dumps(as_json(results, events, seconds)).decode())
             else:
-                out().print(as_table(results))
+                print_table(results)
                 agree = sum(result.ok for result in results)
                 out().print(
                     f"{agree} of {len(results)} figures agree; {events:,} events in "

@@ -57,10 +57,9 @@ def validate(file: Path, topic: str | None, registered: bool) -> None:
     agencies = run(registered_agencies(settings)) if registered else None
     judge = _judge(file, settings, topic, agencies)
     count = len(judge.messages)
+    click.echo(f"{file}: {count:,} good, {len(judge.problems):,} bad")
     if judge.problems:
-        click.echo(f"{file}: {len(judge.problems):,} bad, {count:,} good lines")
         sys.exit(ANSWER_IS_NO)
-    click.echo(f"{file}: {count:,} good lines")
 
 
 @click.command()
@@ -82,7 +81,7 @@ def publish(file: Path, topic: str | None) -> None:
 async def _publish(file: Path, settings: Settings, topic: str | None) -> None:
     judge = _judge(file, settings, topic, await registered_agencies(settings))
     if judge.problems:
-        click.echo(f"{file}: {len(judge.problems):,} bad lines, nothing was sent", err=True)
+        click.echo(f"{file}: {len(judge.problems):,} bad, nothing was sent", err=True)
         sys.exit(ANSWER_IS_NO)
     await prepare_topics(settings)
     messages = judge.messages

@@ -91,11 +91,12 @@ class Judge:
         return self._bare(members, line)
 
     def _no_object(self, line: bytes, error: Exception) -> Rejection:
+        shown = shorten(line.decode("utf-8", "backslashreplace"))
         try:
             _any.decode(line)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return Rejection(Reason.not_json, f"{shorten(line)} is not JSON: {error}", None)
-        return Rejection(Reason.bad_envelope, f"{shorten(line)} is not a JSON object", None)
+            return Rejection(Reason.not_json, f"{shown} is not JSON: {error}", None)
+        return Rejection(Reason.bad_envelope, f"{shown} is not a JSON object", None)
 
     def _wrapped(self, members: dict[str, Any]) -> Message | Rejection:
         unknown = [name for name in members if name not in _MEMBERS]
@@ -166,7 +167,9 @@ def _text(raw: Any, name: str) -> str:
     try:
         return msgspec.json.decode(raw, type=str)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        raise _BadLineError(f"{name}: {shorten(bytes(raw))} is not a string") from None
+        raise _BadLineError(
+            f"{name}: {bytes(raw)[:40].decode('utf-8', 'replace')} is not a string"
+        ) from None
 
 
 def _type_of(document: bytes | None) -> Any:

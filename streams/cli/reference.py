@@ -60,7 +60,7 @@ async def _load(settings: Settings, directory: Path) -> None:
     for fault in loader.faults:
         click.echo(str(fault))
     if loader.faults:
-        click.echo(f"{directory}: {len(loader.faults):,} faults, nothing was sent", err=True)
+        click.echo(f"{directory}: {len(loader.faults):,} bad, nothing was sent", err=True)
         sys.exit(ANSWER_IS_NO)
     await prepare_topics(settings)
     with progress() as bar:

@@ -39,9 +39,7 @@ def hoso() -> Hoso:
 
 
 @pytest.fixture
-def on_broker(
-    embedded_broker: Broker, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
-) -> str:
+def on_broker(embedded_broker: Broker, topic_prefix: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """Point the settings to the embedded broker, under a prefix of the test's own."""
     monkeypatch.setenv("HOSO_BROKERS", embedded_broker.bootstrap)
     monkeypatch.setenv("HOSO_TOPIC_PREFIX", topic_prefix)
