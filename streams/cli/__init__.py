@@ -9,6 +9,7 @@ import click
 
 from streams.cli.audit import audit
 from streams.cli.broker import broker
+from streams.cli.dead_letters import dead_letters
 from streams.cli.demo import demo
 from streams.cli.errors import Commands
 from streams.cli.events import publish, validate
@@ -58,5 +59,6 @@ for _command in (
     simulate,
     report,
     audit,
+    dead_letters,
 ):
     main.add_command(_command)
