@@ -11,9 +11,10 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 from itertools import product
 from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
 
 import aiohttp
 from aiokafka import TopicPartition
@@ -24,7 +25,7 @@ from streams.audit.contract import Registration
 from streams.audit.evidence import DeadLetters, Events, Reference, Rows
 from streams.audit.logs import Ends, Log, Progress
 from streams.audit.published import Published
-from streams.audit.recount import DEFINITIONS, Counts, Recount
+from streams.audit.recount import DEFINITIONS, ZONE, Counts, Recount
 from streams.kafka.partitioner import partition_for
 from streams.kafka.topics import (
     AGENCIES,
@@ -295,7 +296,7 @@ class Audit:
             cells=compared,
         )
         if self._url is not None:
-            asked = list(product(days[-_ASKED_DAYS:], KINDS, DEFINITIONS))
+            asked = list(product(days[-_ASKED_DAYS:] or [_today()], KINDS, DEFINITIONS))
             found += await self._ask(self._url, recount, asked)
             outcome.answers = len(asked)
         outcome.differences = found
@@ -337,6 +338,10 @@ class Audit:
                 expected = answer(recount.figures, agencies, targets, day, kind, name)
                 found += different_rows(rows, expected, day, kind, name)
         return found
+
+
+def _today() -> date:
+    return datetime.now(ZoneInfo(ZONE)).date()
 
 
 def different_cells(

@@ -109,10 +109,15 @@ class Events:
             try:
                 said, source = read(short, key, record.value, record.headers, record.timestamp)
             except RefusedError as refused:
-                self.refused[place] = str(refused)
-                continue
-            if reasons and reasons & ON_REGISTRATIONS:
+                said, source, verdict = None, "", str(refused)
+            else:
+                verdict = ""
+            if reasons and reasons & ON_REGISTRATIONS and verdict in ("", "future_time"):
+                # These two reasons come before future_time.
                 self.left_out[place] = min(reasons & ON_REGISTRATIONS)
+                continue
+            if said is None:
+                self.refused[place] = verdict
                 continue
             home = homes.get(key)
             if home is None:

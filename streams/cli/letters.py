@@ -1,4 +1,4 @@
-"""Dead letters: read from their topic, picked, and judged again as a worker would judge them now."""
+"""Dead letters: read, picked, and judged again as a worker would judge them now."""
 
 from __future__ import annotations
 
