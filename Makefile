@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench clean
+.PHONY: help demo test check mutants bench clean
 
 help: ## Say what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -28,6 +28,9 @@ check: $(READY) ## Lint, formatting, types, import contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+mutants: $(READY) ## Put faults into the code one at a time; the fast tests must notice each
+	$(BIN)/python -m tests.mutants
 
 bench: $(READY) ## Throughput beside a bare consumer loop, as a ratio
 	$(BIN)/python -m bench.throughput --engines bare-aiokafka,hoso-memory --rounds 3
