@@ -34,6 +34,9 @@ _KEPT = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-
 # A record's timestamp is the broker's, so that a replay judges it alike.
 _EVENTS = {**_KEPT, "message.timestamp.type": "LogAppendTime"}
 _COMPACT = {"cleanup.policy": "compact"}
+# Rows of a worker that has lost its partition are noticed within seconds and written over; until
+# then compaction must not take the good row away.
+_CHANGELOG = {**_COMPACT, "min.compaction.lag.ms": "3600000"}
 
 _POLL_SECONDS = 0.05
 
@@ -96,7 +99,7 @@ def catalogue(
         DEAD_LETTERS: _KEPT,
     }
     named = [(prefix + short, policies[short]) for short in SHORT_NAMES]
-    named += [(changelog, _COMPACT) for changelog in changelogs]
+    named += [(changelog, _CHANGELOG) for changelog in changelogs]
     return [TopicSpec(name, partitions, replication, config) for name, config in named]
 
 

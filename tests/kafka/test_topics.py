@@ -49,7 +49,7 @@ def test_the_catalogue_is_the_contracts() -> None:
         "hoso.targets": COMPACT,
         "hoso.agency-months": COMPACT,
         "hoso.dead-letters": FOREVER,
-        "hoso-dossiers-changelog": COMPACT,
+        "hoso-dossiers-changelog": {**COMPACT, "min.compaction.lag.ms": "3600000"},
     }
     assert {(spec.partitions, spec.replication) for spec in specs} == {(12, 3)}
     assert [spec.name for spec in specs if spec.compact] == [
