@@ -10,6 +10,7 @@ import shlex
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from random import SystemRandom
 
@@ -17,7 +18,7 @@ import click
 
 from tests.chaos import report
 from tests.chaos.campaign import Campaign, Store
-from tests.chaos.schedule import FULL, QUICK, TINY, plan, tally
+from tests.chaos.schedule import FULL, NODES, QUICK, TINY, plan, tally
 from tests.kafka.apache import KafkaUnavailableError
 
 
@@ -42,8 +43,6 @@ def main(
     write_report: bool,
 ) -> None:
     """Run workers on real brokers, break everything, and compare every figure at the end."""
-    from dataclasses import replace
-
     profile = {"quick": QUICK, "tiny": TINY}.get(size or "", FULL)
     if brokers == "embedded":
         profile = replace(profile, partitions=4)
@@ -58,23 +57,25 @@ def main(
     command += f" --minutes {minutes:g}" if minutes is not None else ""
     command += f" --events {events}" if events is not None else ""
     command += f" --seed {seed}"
-    print(shlex.join(shlex.split(command)), flush=True)
-    print("faults:", dict(tally(plan(seed, profile, nodes=3 if brokers == "apache" else 1))))
+    click.echo(shlex.join(shlex.split(command)))
+    nodes = NODES if brokers == "apache" else 1
+    planned = tally(plan(seed, profile, nodes=nodes))
+    click.echo("faults: " + ", ".join(f"{kind} {count}" for kind, count in planned.items()))
     if directory is None:
         directory = Path(tempfile.mkdtemp(prefix="hoso-chaos-"))
     directory.mkdir(parents=True, exist_ok=True)
-    print(f"logs: {directory}", flush=True)
+    click.echo(f"logs: {directory}")
     began = time.monotonic()
 
     def say(line: str) -> None:
-        print(f"[{time.monotonic() - began:6.0f}] {line}", flush=True)
+        click.echo(f"[{time.monotonic() - began:6.0f}] {line}")
 
     try:
         outcome = asyncio.run(Campaign(profile, brokers, store, seed, directory, say).run())
     except KafkaUnavailableError as error:
-        print(error, file=sys.stderr)
+        click.echo(error, err=True)
         sys.exit(2)
-    print(report.text(outcome, command))
+    click.echo(report.text(outcome, command))
     if write_report:
         report.write(outcome, command)
     sys.exit(0 if outcome.good else 1)

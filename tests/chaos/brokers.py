@@ -1,4 +1,4 @@
-"""The brokers of a campaign: three nodes of Apache Kafka that can be killed, or the embedded one."""
+"""The brokers of a campaign: three nodes of Apache Kafka, or the embedded one."""
 
 from __future__ import annotations
 

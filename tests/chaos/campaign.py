@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from datetime import date
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Literal
@@ -202,8 +203,8 @@ class Campaign:
             await self._compare(outcome, truth, "after a restart, ")
 
     async def _settled(self, outcome: Outcome, when: str) -> bool:
-        """Wait until all is taken in, committed and ready; says so in the outcome if it never is."""
-        deadline = time.monotonic() + max(240.0, self._profile.seconds / 2)
+        """Wait until all is taken in, committed and ready; the outcome says if it never is."""
+        deadline = time.monotonic() + max(120.0, self._profile.seconds / 2)
         in_a_row = 0
         while in_a_row < _SETTLED_LOOKS:
             if time.monotonic() > deadline:
@@ -309,7 +310,5 @@ class Campaign:
 
 
 def _published(register: Register, reference: Reference, ask: Ask) -> dict[str, Any]:
-    from datetime import date
-
     day = date.fromisoformat(ask.as_of).toordinal()
     return report_json(register, reference, ask.definition, ask.period, day)  # type: ignore[arg-type]

@@ -30,7 +30,7 @@ def lines(outcome: Outcome, command: str) -> list[tuple[str, str]]:
         ("seconds of faults", f"{outcome.seconds:.0f}"),
         ("events sent", f"{outcome.sent:,} in {profile.partitions} partitions of 3 topics"),
         ("of these malformed", f"{letters.malformed:,}"),
-        ("sent on the wrong partition", f"{letters.forwarded:,}"),
+        ("sent on the wrong partition", f"{letters.astray:,}"),
     ]
     for kind, name in _NAMES.items():
         if kind in outcome.faults:

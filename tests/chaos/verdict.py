@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 from streams.kafka.offsets import end_offsets
+from streams.kafka.partitioner import partition_for
 from tests.chaos.portals import AS_OF_DAYS, BAD_HEADER, Country, reference
 from tests.oracle import DEFINITIONS, GROUPS, PERIODS, Event, Oracle, Row
 
@@ -169,7 +170,8 @@ class Letters:
     """In the event topics, forwarded copies included."""
     distinct: int = 0
     """Different good events among them."""
-    forwarded: int = 0
+    astray: int = 0
+    """Good ones on the wrong partition for their key."""
     malformed: int = 0
     letters: int = 0
     distinct_letters: int = 0
@@ -189,6 +191,8 @@ async def check_letters(bootstrap: str, prefix: str, partitions: int) -> Letters
                 malformed[record.topic, record.partition, record.offset] = reason.decode()
             else:
                 good.add(hash(json.loads(record.value)["id"]))
+                if partition_for(record.key, partitions) != record.partition:
+                    found.astray += 1
     found.malformed, found.distinct = len(malformed), len(good)
     seen: Counter[tuple[str, int, int]] = Counter()
     async for letter in everything(bootstrap, f"{prefix}dead-letters", partitions):

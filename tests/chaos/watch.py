@@ -42,7 +42,7 @@ class Watch:
         self.longest_overlap = 0.0
         self.longest_zombie = 0.0
         """The same, for a worker that had been frozen."""
-        self.lag: dict[tuple[str, str], float] = {}
+        self._lag: dict[int, dict[tuple[str, str], float]] = {}
         self.owned: dict[int, set[int]] = {}
         """Place → partitions that it says are ready."""
         self._overlaps: dict[str, float] = {}
@@ -65,8 +65,18 @@ class Watch:
             tasks.create_task(self._watch_figures())
 
     @property
+    def lag(self) -> dict[tuple[str, str], float]:
+        """(topic, partition) → records, as the workers that run said last."""
+        running = {place.number for place in self._workers.running()}
+        found: dict[tuple[str, str], float] = {}
+        for number, lag in self._lag.items():
+            if number in running:
+                found |= lag
+        return found
+
+    @property
     def events_counted(self) -> int:
-        """Events that the workers counted, all outcomes; what came after the last look is not in."""
+        """Events the workers counted, all outcomes, up to the last look at each."""
         return int(sum(self._counted.values()))
 
     @property
@@ -139,9 +149,11 @@ class Watch:
         samples = parse(body.decode())
         self.look_for_nonsense(samples, f"worker {place.number}")
         self._counted[process.pid] = sum(v for name, _, v in samples if name == "hoso_events_total")
-        for name, labels, value in samples:
-            if name == "hoso_consumer_lag":
-                self.lag[labels["topic"], labels["partition"]] = value
+        self._lag[place.number] = {
+            (labels["topic"], labels["partition"]): value
+            for name, labels, value in samples
+            if name == "hoso_consumer_lag"
+        }
         return {
             labels["agency"] for name, labels, _ in samples if name == "hoso_services_with_dossiers"
         }

@@ -7,6 +7,7 @@ monotonic clock does not move. Everything in the process that asks Python for th
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
@@ -26,10 +27,8 @@ def offset() -> float:
     now = time.monotonic()
     if now - _read_at > _REREAD_SECONDS:
         _read_at = now
-        try:
-            _offset = float(_FILE.read_text() or 0)
-        except (OSError, ValueError):  # not there, or being written
-            pass
+        with contextlib.suppress(FileNotFoundError):
+            _offset = float(_FILE.read_text())
     return _offset
 
 

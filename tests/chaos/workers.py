@@ -74,7 +74,7 @@ class Workers:
     async def stop(self, *, delete_data: bool = False) -> None:
         """SIGTERM to all, and wait. The supervisor goes on, with nothing wanted."""
         self.wanted, self.leave_by = 0, "term"
-        while any(place.running for place in self.places):
+        while any(place.running for place in self.places):  # noqa: ASYNC110 (processes have no event)
             await asyncio.sleep(0.1)
         if delete_data:
             for place in self.places:
