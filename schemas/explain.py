@@ -21,7 +21,7 @@ LONGEST_VALUE: Final = 60
 _CODE: Final = "a code of 1 to 64 characters without spaces or control characters"
 _INSTANT: Final = "an RFC 3339 timestamp with an offset from UTC, such as 2022-01-05T09:00:00+07:00"
 
-_LEAP_SECOND: Final = re.compile(r":60(?![0-9])")
+_LEAP_SECOND: Final = re.compile(r"[Tt][0-9]{2}:[0-9]{2}:60")
 
 EXPECTED: Final[Mapping[str, str]] = MappingProxyType(
     {

@@ -56,7 +56,8 @@ class Intake:
         self._fatal = fatal
         self._topics = {settings.topic(topic): topic for topic in EVENT_TOPICS | REFERENCE_TOPICS}
         self._slots = asyncio.Semaphore(CHUNKS_IN_FLIGHT)
-        self._holes: set[tuple[str, int, int]] = set()
+        self._holes: dict[tuple[str, int, int], int] = {}
+        """(topic, partition, offset) → the first offset after it that a record has."""
         self.last_progress = time.monotonic()
         self.taken_in = 0
         """Records this process has finished with, of all topics."""
@@ -84,8 +85,9 @@ class Intake:
         owned = await self._tables.settled(number)
         if owned is None:
             return  # ours no more: the new owner reads it from the committed offset
+        absent = 0
         if topic in EVENT_TOPICS:
-            lost = await self._first_lost(owned, name, records)
+            lost, absent = await self._gap(owned, name, records)
             if lost is not None:
                 logger.warning(
                     "%s[%d]: records from %d were skipped, seeking back", name, number, lost
@@ -109,7 +111,7 @@ class Intake:
                 verdicts,
                 self._reference.sources,
             )
-            owned.next[name] = max(owned.next.get(name, 0), records[-1].offset + 1)
+            self._conserve(owned, topic, name, records, writes, absent)
         except BaseException:
             self._slots.release()
             raise
@@ -161,6 +163,8 @@ class Intake:
             return False
         finally:
             self._slots.release()
+        if not owned.lost:
+            owned.partition.advance(topic, event.message.value[-1].offset + 1)
         event.ack()
         self._count(topic, writes, time.monotonic() - started)
         if owned.disturbed:
@@ -205,22 +209,56 @@ class Intake:
             else:
                 return
 
-    async def _first_lost(self, owned: Owned, topic: str, records: Records) -> int | None:
-        """The gap fence: the offset from which records are missing before or within a chunk.
+    def _conserve(
+        self,
+        owned: Owned,
+        topic: Topic,
+        name: str,
+        records: Records,
+        writes: Writes,
+        absent: int,
+    ) -> None:
+        """Move on, and account for every offset moved past.
+
+        Offsets taken in = applied + duplicate + superseded + rejected + forwarded, plus those that
+        the log is known not to have. Anything else is a fault of this program: the worker says so
+        and is not ready, whatever its figures look like.
+        """
+        unexplained = len(records) - writes.outcomes.total()
+        before, after = owned.next.get(name, 0), records[-1].offset + 1
+        if topic in EVENT_TOPICS and after > before:
+            fresh = sum(record.offset >= before for record in records)
+            unexplained += after - before - absent - fresh
+        if unexplained:
+            logger.error(
+                "%s[%d]: %d records up to offset %d are not accounted for",
+                name,
+                owned.number,
+                unexplained,
+                after - 1,
+            )
+        owned.unexplained[name] = owned.unexplained.get(name, 0) + unexplained
+        owned.next[name] = max(before, after)
+
+    async def _gap(self, owned: Owned, topic: str, records: Records) -> tuple[int | None, int]:
+        """The gap fence: the first offset missing before or within a chunk, and holes passed.
 
         Offsets of event topics are contiguous, so a chunk must start where the last one of its
         partition ended (or before: a replay), and so must each record. Where there is a gap the
         log itself is asked. A record that exists was skipped on the way: it must be read again.
-        Offsets that no record has (transaction markers, expired records) are passed, and logged.
+        Offsets that no record has (transaction markers, expired records) are passed, and logged;
+        how many is the second answer.
         """
         expected = owned.next.get(topic, 0)
+        absent = 0
         for record in records:
             if record.offset > expected:
                 hole = (topic, owned.number, expected)
-                if hole not in self._holes:
+                if self._holes.get(hole, 0) < record.offset:
                     first = await self._first_from(topic, owned.number, expected)
                     if first < record.offset:
-                        return first
+                        return first, absent
+                    self._holes[hole] = first
                     logger.warning(
                         "%s[%d]: the log has no records from %d to %d",
                         topic,
@@ -228,9 +266,9 @@ class Intake:
                         expected,
                         record.offset - 1,
                     )
-                    self._holes.add(hole)
+                absent += record.offset - expected
             expected = max(expected, record.offset + 1)
-        return None
+        return None, absent
 
     async def _first_from(self, topic: str, partition: int, offset: int) -> int:
         """The offset of the first record at or after ``offset``, asked of the log itself."""

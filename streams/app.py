@@ -12,6 +12,7 @@ from typing import Any
 
 import faust
 from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
 from prometheus_client import CollectorRegistry
 
 from schemas.topics import EVENT_TOPICS, REFERENCE_TOPICS
@@ -32,6 +33,9 @@ logger = logging.getLogger(__name__)
 Clock = Callable[[], datetime]
 
 DRAIN_SECONDS = 5.0
+
+WATCH_SECONDS = 10.0
+"""How often the logs of quiet partitions are looked at for rows of others."""
 
 
 def system_clock() -> datetime:
@@ -126,7 +130,7 @@ class HosoApp(faust.App):  # type: ignore[misc]  # Faust ships no types
 
     def owner_url(self, partition: int) -> str | None:
         """The web address of the worker that owns ``partition``, or None while nobody does."""
-        for url, topics in self.assignor.external_topics_distribution().items():
+        for url, topics in self.assignor.external_topics_metadata().items():
             if any(partition in numbers for numbers in topics.values()):
                 return str(url)
         return None
@@ -211,6 +215,13 @@ def create_app(
     @app.agent(app.topic(*app.intake.topics, schema=ChunkSchema()), name="intake")  # type: ignore[untyped-decorator]
     async def intake(stream: Any) -> None:
         await app.intake.run(stream.noack().events(), app.consumer.seek)
+
+    @app.timer(WATCH_SECONDS)  # type: ignore[untyped-decorator]
+    async def watch() -> None:
+        try:
+            await app.tables_.watch()
+        except KafkaError as error:
+            logger.warning("the ends of the logs cannot be read: %r", error)
 
     app.web_server(WebServer(app))
     return app

@@ -84,6 +84,11 @@ BATCH_SECONDS = Metric(
 CONSUMER_LAG = Metric(
     "hoso_consumer_lag", "Records in the partition not yet taken in.", ("topic", "partition")
 )
+CONSERVATION = Metric(
+    "hoso_conservation_difference",
+    "Offsets moved past without an outcome; anything but 0 is a fault of hoso.",
+    ("topic", "partition"),
+)
 READY = Metric("hoso_ready", "1 while every owned partition is recovered and published.", ())
 
 STATE: tuple[Metric, ...] = (
@@ -99,7 +104,7 @@ STATE: tuple[Metric, ...] = (
     LAST_EVENT,
     AS_OF,
 )
-EVENT: tuple[Metric, ...] = (EVENTS, REJECTED, BATCH_SECONDS, CONSUMER_LAG, READY)
+EVENT: tuple[Metric, ...] = (EVENTS, REJECTED, BATCH_SECONDS, CONSUMER_LAG, CONSERVATION, READY)
 
 
 class Instruments:
@@ -120,4 +125,5 @@ class Instruments:
             registry=registry,
         )
         self.lag = Gauge(*CONSUMER_LAG, registry=registry)
+        self.conservation = Gauge(*CONSERVATION, registry=registry)
         self.ready = Gauge(*READY, registry=registry)

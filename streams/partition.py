@@ -24,8 +24,10 @@ from streams.rows import (
     decode_dossier,
     decode_service,
     encode_dossier,
+    encode_progress,
     encode_service,
     is_progress,
+    progress_key,
     row_key,
     split_row_key,
 )
@@ -73,7 +75,8 @@ class Partition:
         """The agency-months rows read in recovery, until :meth:`repaired`."""
         self.progress: dict[str, int] = {}
         """Source topic → the next offset to take in, as its changelog has it."""
-        self._unmerged: dict[bytes, bool] = {}
+        self._unmerged_dossiers: set[bytes] = set()
+        self._unmerged_services: set[bytes] = set()
 
     def ledger(self, agency: str) -> AgencyLedger:
         """The agency's ledger, made on first use."""
@@ -96,7 +99,8 @@ class Partition:
         self.seen.clear()
         self.published.clear()
         self.progress.clear()
-        self._unmerged.clear()
+        self._unmerged_dossiers.clear()
+        self._unmerged_services.clear()
 
     def absorb_dossiers(self, records: list[tuple[bytes, bytes]]) -> None:
         """Merge rows of the dossiers changelog, in the order of the log."""
@@ -107,16 +111,15 @@ class Partition:
                 self._advance(key, row)
                 continue
             known = fresh.get(key) or get(key)
-            if known is None or known == row:
-                fresh[key] = row
-                self._unmerged.pop(key, None)
-                continue
-            merged = encode_dossier(dossier.merge(decode_dossier(known), decode_dossier(row)))
-            fresh[key] = merged
-            if merged == row:
-                self._unmerged.pop(key, None)
-            else:
-                self._unmerged[key] = True
+            if known is not None and known != row:
+                read = decode_dossier(row)
+                merged = dossier.merge(decode_dossier(known), read)
+                if merged != read:
+                    fresh[key] = encode_dossier(merged)
+                    self._unmerged_dossiers.add(key)
+                    continue
+            fresh[key] = row
+            self._unmerged_dossiers.discard(key)
         self.dossiers.put_many(fresh)
 
     def absorb_services(self, records: list[tuple[bytes, bytes]]) -> None:
@@ -129,9 +132,9 @@ class Partition:
             merged = catalogue.merge(self.services.get(key, {}), read)
             self.services[key] = merged
             if merged == read:
-                self._unmerged.pop(key, None)
+                self._unmerged_services.discard(key)
             else:
-                self._unmerged[key] = False
+                self._unmerged_services.add(key)
 
     def absorb_months(self, records: list[tuple[bytes, bytes]]) -> None:
         """Take in published agency-months rows: what was seen, and what must be compared."""
@@ -141,8 +144,19 @@ class Partition:
             self.published[row.agency, row.month] = row
 
     def _advance(self, key: bytes, row: bytes) -> None:
-        topic = key[1:].decode()
-        self.progress[topic] = max(self.progress.get(topic, 0), int(row))
+        self.advance(key[1:].decode(), int(row))
+
+    def advance(self, topic: str, offset: int) -> None:
+        """Everything of ``topic`` before ``offset`` is taken in, and its rows are in the logs.
+
+        Kept beside the rows, because a store on disk spares reading the changelog that says it.
+        """
+        known = self.progress.get(topic)
+        if known is None:
+            known = int(self.dossiers.marked(progress_key(topic)) or 0)
+        self.progress[topic] = max(known, offset)
+        if offset > known:
+            self.dossiers.mark(progress_key(topic), encode_progress(offset))
 
     def unmerged(self) -> tuple[dict[bytes, bytes], dict[bytes, bytes]]:
         """Dossier and service rows whose last changelog record lacks facts that are known.
@@ -150,13 +164,9 @@ class Partition:
         A worker that had lost the partition may have written an older row last; writing these
         again makes the changelog whole even after compaction.
         """
-        dossiers: dict[bytes, bytes] = {}
-        services: dict[bytes, bytes] = {}
-        for key, of_dossier in self._unmerged.items():
-            if not of_dossier:
-                services[key] = encode_service(self.services[key])
-            elif (row := self.dossiers.get(key)) is not None:
-                dossiers[key] = row
+        rows = {key: self.dossiers.get(key) for key in self._unmerged_dossiers}
+        dossiers = {key: row for key, row in rows.items() if row is not None}
+        services = {key: encode_service(self.services[key]) for key in self._unmerged_services}
         return dossiers, services
 
     def fold(self, slice_size: int = 2000) -> Iterator[int]:
@@ -209,7 +219,8 @@ class Partition:
     def repaired(self) -> None:
         """The logs agree with the state: forget what was read of them, and what had changed."""
         self.published.clear()
-        self._unmerged.clear()
+        self._unmerged_dossiers.clear()
+        self._unmerged_services.clear()
         for ledger in self.ledgers.values():
             ledger.changed.clear()
 
@@ -294,9 +305,11 @@ class Chunk:
         rows: dict[bytes, bytes] = {}
         for key, state in self._after.items():
             rows[key] = encode_dossier(state)
-            partition.ledger(self._agencies[key]).replace(
-                contribution(self._before[key]), contribution(state)
-            )
+            before = self._before[key]
+            if state is not before:
+                partition.ledger(self._agencies[key]).replace(
+                    contribution(before), contribution(state)
+                )
         partition.dossiers.put_many(rows)
         self.dossier_rows = rows
         for agency, seen in self._seen.items():

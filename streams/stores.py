@@ -40,8 +40,14 @@ class Store(Protocol):
     def set_position(self, offset: int) -> None:
         """Everything before ``offset`` of the changelog is in the store."""
 
+    def mark(self, key: bytes, value: bytes) -> None:
+        """Remember something small beside the rows; ``items`` and ``len`` leave it out."""
+
+    def marked(self, key: bytes) -> bytes | None:
+        """What was remembered, or None."""
+
     def clear(self) -> None:
-        """Forget everything, position included."""
+        """Forget everything, position and marks included."""
 
     def close(self) -> None:
         """Release what the store holds; rows on disk stay."""
@@ -52,6 +58,7 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self._rows: dict[bytes, bytes] = {}
+        self._marks: dict[bytes, bytes] = {}
         self._position = 0
         self.get = self._rows.get
         self.put_many = self._rows.update
@@ -69,8 +76,15 @@ class MemoryStore:
     def set_position(self, offset: int) -> None:
         self._position = offset
 
+    def mark(self, key: bytes, value: bytes) -> None:
+        self._marks[key] = value
+
+    def marked(self, key: bytes) -> bytes | None:
+        return self._marks.get(key)
+
     def clear(self) -> None:
         self._rows.clear()
+        self._marks.clear()
         self._position = 0
 
     def close(self) -> None:
@@ -84,8 +98,10 @@ class RocksStore:
     ``ModuleNotFoundError`` where the optional package ``rocksdict`` is missing.
     """
 
-    # Codes are at least one character long and never a control character, so no row has this key.
+    # Codes are at least one character long and never a control character, so no row has such a key.
+    _BESIDE = b"\x00"
     _POSITION = b"\x00position"
+    _MARK = b"\x00mark"
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -131,7 +147,7 @@ class RocksStore:
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
         for key, row in self._db.items():
-            if key != self._POSITION:
+            if not key.startswith(self._BESIDE):
                 yield key, row
 
     def __len__(self) -> int:
@@ -145,6 +161,13 @@ class RocksStore:
     def set_position(self, offset: int) -> None:
         self._position = offset
         self._db[self._POSITION] = b"%d" % offset
+
+    def mark(self, key: bytes, value: bytes) -> None:
+        self._db[self._MARK + key] = value
+
+    def marked(self, key: bytes) -> bytes | None:
+        value: bytes | None = self._db.get(self._MARK + key)
+        return value
 
     def clear(self) -> None:
         self._db.close()

@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from schemas.topics import Topic
+from schemas.topics import EVENT_TOPICS, REFERENCE_TOPICS, Topic
 from streams.batching import Acknowledged, BatchWriter
 from streams.kafka.offsets import end_offsets
 from streams.partition import NOT_SEEN, Partition
@@ -53,6 +53,8 @@ class Owned:
     """Table → the changelog offset up to which its log is in the state, without a gap."""
     next: dict[str, int] = field(default_factory=dict)
     """Source topic → the next offset to take in; chunks must not begin after it."""
+    unexplained: dict[str, int] = field(default_factory=dict)
+    """Source topic → offsets moved past without an outcome: 0, or this program is wrong."""
     disturbed: bool = False
     """Somebody else wrote to its changelogs: read them again before going on."""
     unrepaired: bool = False
@@ -125,6 +127,8 @@ class Tables:
                 owned = self.owned[number] = Owned(
                     number, Partition(number, self._open_store(number))
                 )
+                for topic in EVENT_TOPICS | REFERENCE_TOPICS:
+                    owned.partition.advance(self._settings.topic(topic), 0)
             self._recover_soon(owned)
 
     def _drop(self, owned: Owned) -> None:
@@ -153,11 +157,13 @@ class Tables:
 
     @property
     def ready(self) -> bool:
-        """Whether a rebalance is settled and everything owned is recovered.
+        """Whether a rebalance is settled, everything owned is recovered and accounted for.
 
         A worker that was assigned nothing, since there are more workers than partitions, is ready.
         """
-        return self._assigned and all(owned.ready for owned in self.owned.values())
+        return self._assigned and all(
+            owned.ready and not any(owned.unexplained.values()) for owned in self.owned.values()
+        )
 
     def live(self) -> dict[str, Live]:
         """The agencies of the ready partitions, as their ledgers stand."""
@@ -235,6 +241,30 @@ class Tables:
                     owned.disturbed = True
                 return
 
+    async def watch(self) -> None:
+        """Notice rows of others also in partitions that nothing is written to; to be called often.
+
+        Raises ``KafkaError`` while the broker cannot be asked.
+        """
+        quiet = {
+            number: (owned, dict(owned.positions))
+            for number, owned in self.owned.items()
+            if owned.ready and not owned.in_flight
+        }
+        ends = await self._ends(list(quiet)) if quiet else {}
+        for number, (owned, known) in quiet.items():
+            undisturbed = owned.ready and not owned.in_flight and owned.positions == known
+            if undisturbed and ends[number] != known:
+                logger.warning(
+                    "partition %d: its logs end at %s, our rows at %s: another worker wrote there; "
+                    "reading it again",
+                    number,
+                    ends[number],
+                    known,
+                )
+                owned.disturbed = True
+                self.restore(owned)
+
     def restore(self, owned: Owned) -> None:
         """Recover a disturbed partition again; it is not ready meanwhile."""
         if not owned.lost and self.owned.get(owned.number) is owned:
@@ -287,6 +317,7 @@ class Tables:
             # disk): what the log says counts.
             logger.warning("partition %d: a changelog is shorter than known", owned.number)
             owned.positions = {}
+            owned.next = {}
             partition.forget()
             ends = await self._read_to_end(owned.number, dict.fromkeys(positions, 0), take)
         if rows or not owned.positions:
@@ -336,6 +367,20 @@ class Tables:
         partition.repaired()
         owned.unrepaired = False
         return len(writes.dossiers) + len(writes.services) + len(writes.months)
+
+    async def _ends(self, numbers: list[int]) -> dict[int, dict[str, int]]:
+        """Where the logs of some partitions end, by table."""
+        consumer = AIOKafkaConsumer(**self._settings.client_options(), group_id=None)
+        await consumer.start()
+        try:
+            tps = [TopicPartition(log, n) for log in self._logs.values() for n in numbers]
+            ends = await end_offsets(consumer, tps)
+        finally:
+            await consumer.stop()
+        return {
+            number: {table: ends[TopicPartition(log, number)] for table, log in self._logs.items()}
+            for number in numbers
+        }
 
     async def _read_to_end(
         self,

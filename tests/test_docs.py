@@ -24,7 +24,11 @@ def test_every_setting_is_documented_and_no_other() -> None:
 @pytest.mark.parametrize("name", sorted(Settings.model_fields))
 def test_the_documented_default_is_the_default(name: str) -> None:
     default = Settings.model_fields[name].default
-    row = next(line for line in README.splitlines() if f"`HOSO_{name.upper()}`" in line)
+    row = next(
+        line
+        for line in README.splitlines()
+        if line.startswith("|") and f"`HOSO_{name.upper()}`" in line
+    )
     shown = row.split("|")[2].strip().strip("`")
     if default is None:
         assert shown == "–"

@@ -7,7 +7,9 @@ from typing import Any
 
 import click
 
+from streams.cli.audit import audit
 from streams.cli.broker import broker
+from streams.cli.dead_letters import dead_letters
 from streams.cli.demo import demo
 from streams.cli.errors import Commands
 from streams.cli.events import publish, validate
@@ -56,5 +58,7 @@ for _command in (
     validate,
     simulate,
     report,
+    audit,
+    dead_letters,
 ):
     main.add_command(_command)

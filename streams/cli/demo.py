@@ -8,6 +8,7 @@ import socket
 import sys
 import time
 from contextlib import AsyncExitStack
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -20,8 +21,9 @@ from streams.cli.running import load_settings, prepare_topics, run
 from streams.cli.sending import Outbox
 from streams.cli.simulate import scenario_named
 from streams.cli.terminal import err, out, progress
+from streams.domain.calendar import ZONE
 from streams.settings import Settings
-from streams.simulator import SCENARIOS, Scenario
+from streams.simulator import SCENARIOS, Remembering, Scenario, Succession
 
 if TYPE_CHECKING:
     from streams.cli.demo_worker import WorkerProcess
@@ -74,7 +76,7 @@ def demo(scenario: Scenario, headless: bool, form: str, rate: float | None) -> N
         raise click.UsageError(f"the scenario {scenario.name} has no end to compare figures at")
     outcome = _Outcome()
     try:
-        run(_demo(_settings(), scenario, rate, form, stays, outcome))
+        run(_demo(_settings(), Remembering(scenario), rate, form, stays, outcome))
     except KeyboardInterrupt:
         if outcome.agreed is None:
             raise
@@ -116,13 +118,13 @@ def _is_free(host: str, port: int) -> bool:
 
 async def _demo(
     settings: Settings,
-    scenario: Scenario,
+    scenario: Remembering,
     rate: float | None,
     form: str,
     stays: bool,
     outcome: _Outcome,
 ) -> None:
-    from streams.cli.demo_checks import as_json, as_table, measured
+    from streams.cli.demo_checks import as_json, measured, print_table
     from streams.cli.demo_live import watch
     from streams.cli.demo_worker import WorkerProcess
     from streams.cli.report import open_register
@@ -150,7 +152,7 @@ async def _demo(
             if form == "json":
                 click.echo(orjson.dumps(as_json(results, events, seconds)).decode())
             else:
-                out().print(as_table(results))
+                print_table(results)
                 agree = sum(result.ok for result in results)
                 out().print(
                     f"{agree} of {len(results)} figures agree; {events:,} events in "
@@ -159,8 +161,12 @@ async def _demo(
         else:
             outcome.agreed = True
         if stays:
-            live = scenario if scenario.total is None else SCENARIOS["live"]()
-            pace = rate if scenario.total is None else None
+            live: Scenario = scenario
+            pace = rate
+            if scenario.total is not None:
+                new_year = datetime.now(ZONE).date().replace(month=1, day=1)
+                live = Succession(scenario, SCENARIOS["live"](), new_year)
+                pace = None
             await watch(settings, live, pace, register, reference, worker, session)
 
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date
 from fractions import Fraction
 from typing import Any, NamedTuple
 
 import aiohttp
 import orjson
+from rich import box
 from rich.table import Table
 
 from streams.cli.demo_worker import WorkerProcess, get_json
-from streams.cli.terminal import NOTHING, decimal
+from streams.cli.terminal import NOTHING, decimal, print_first_that_fits
 from streams.domain.calendar import PERIOD_KINDS, PeriodKind
 from streams.reference import Reference
 from streams.register import Register
@@ -137,33 +138,44 @@ def _number(value: Fraction) -> int | float:
     return int(value) if value.denominator == 1 else float(value)
 
 
-def as_table(results: Sequence[Result]) -> Table:
+# What a narrower terminal goes without.
+_NARROWER = ((), ("name",), ("name", "period"))
+
+
+def print_table(results: Sequence[Result]) -> None:
     """Published beside measured, for people; measured with two decimals more."""
-    table = Table(header_style="bold", title="published and measured", title_justify="left")
-    table.add_column("as of", no_wrap=True)
-    table.add_column("period")
-    table.add_column("scope", no_wrap=True)
-    table.add_column("name", no_wrap=True, overflow="ellipsis", min_width=12)
-    table.add_column("indicator")
-    table.add_column("published", justify="right", no_wrap=True)
-    table.add_column("measured", justify="right", no_wrap=True)
-    table.add_column("", no_wrap=True)
+    print_first_that_fits(_table(results, without) for without in _NARROWER)
+
+
+def _table(results: Sequence[Result], without: Collection[str]) -> Table:
+    table = Table(
+        title="published and measured",
+        title_justify="left",
+        header_style="bold",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+    )
+    for head in ("as of", "period", "scope", "name", "indicator", "published", "measured", ""):
+        if head not in without:
+            number = head in ("published", "measured")
+            table.add_column(head, no_wrap=True, justify="right" if number else "left")
     day = None
     for result in results:
         check = result.check
         if day is not None and check.as_of != day:
             table.add_section()
         day = check.as_of
-        table.add_row(
-            check.as_of.isoformat(),
-            check.period,
-            check.scope,
-            result.name,
-            check.indicator,
-            _published(check),
-            _measured(result),
-            "[green]ok[/]" if result.ok else "[bold red]differs[/]",
-        )
+        cells = {
+            "as of": check.as_of.isoformat(),
+            "period": check.period,
+            "scope": check.scope,
+            "name": result.name,
+            "indicator": check.indicator,
+            "published": _published(check),
+            "measured": _measured(result),
+            "": "[green]ok[/]" if result.ok else "[bold red]differs[/]",
+        }
+        table.add_row(*(text for head, text in cells.items() if head not in without))
     return table
 
 

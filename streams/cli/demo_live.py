@@ -8,6 +8,7 @@ from collections import deque
 from datetime import date, datetime
 
 import aiohttp
+from rich import box
 from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.table import Table
@@ -86,9 +87,11 @@ def _screen(
         title=f"year to {date.fromordinal(as_of).isoformat()}",
         title_justify="left",
         header_style="bold",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
     )
-    table.add_column("")
-    for title in ("services used / listed", "%", "target", "online / processed", "%", "target"):
+    table.add_column("", no_wrap=True)
+    for title in ("used / listed", "%", "target", "online / processed", "%", "target"):
         table.add_column(title, justify="right", no_wrap=True)
     agencies = [row for row in figures if row.kind is not None]
     for row in figures:
@@ -104,7 +107,9 @@ def _screen(
         table,
         Text(met),
         Text(f"{sent:,} events sent, {speed:,.0f} a second taken in, {behind} waiting"),
-        Text(f"metrics {worker.url}/metrics   API {worker.url}/api/v1/indicators   Ctrl-C ends"),
+        Text(f"metrics  {worker.url}/metrics"),
+        Text(f"API      {worker.url}/api/v1/indicators"),
+        Text("Ctrl-C ends", style="dim"),
     )
 
 

@@ -11,11 +11,12 @@ from typing import Any
 
 import click
 import orjson
+from rich import box
 from rich.table import Table
 
 from schemas.topics import Topic
 from streams.cli.running import load_settings, require_topics, run
-from streams.cli.terminal import NOTHING, out, percent
+from streams.cli.terminal import NOTHING, percent, print_first_that_fits
 from streams.domain.calendar import PERIOD_KINDS, ZONE, PeriodKind
 from streams.domain.definitions import DEFINITIONS
 from streams.domain.indicators import GROUPS, Figures
@@ -120,45 +121,70 @@ async def _report(
         _print_csv(answer)
 
 
+# What a narrower terminal goes without, in this order, and how long names may be.
+_NARROWER: tuple[tuple[frozenset[str], int], ...] = (
+    (frozenset(), 60),
+    (frozenset(), 30),
+    (frozenset(), 16),
+    (frozenset({"target"}), 16),
+    (frozenset({"target", "rank"}), 12),
+    (frozenset({"target", "rank", "short"}), 16),
+    (frozenset({"target", "rank", "short", "name"}), 0),
+)
+
+
 def _print_table(figures: list[Figures], period: PeriodKind, as_of: int, definition: str) -> None:
+    title = f"{period} to {date.fromordinal(as_of).isoformat()}, {definition}"
+    print_first_that_fits(
+        _table(figures, title, without, longest) for without, longest in _NARROWER
+    )
+
+
+def _table(figures: list[Figures], title: str, without: frozenset[str], longest: int) -> Table:
     table = Table(
-        title=f"{period} to {date.fromordinal(as_of).isoformat()}, {definition}",
+        title=title,
         title_justify="left",
         header_style="bold",
-        caption="shares, targets and shortfalls (short) in %; rank within the kind",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        caption="Shares, targets and shortfalls (short) in percent; rank within the kind.",
         caption_justify="left",
     )
-    table.add_column("scope", no_wrap=True)
-    table.add_column("name", overflow="ellipsis", no_wrap=True, min_width=12)
-    for title in (
-        "services used / listed", "%", "target", "short", "rank",
-        "online / processed", "%", "target", "short", "rank",
-    ):  # fmt: skip
-        table.add_column(title, justify="right", no_wrap=True)
-    for row in figures:
-        counts = row.counts
+    for position, row in enumerate(figures):
+        cells = {"scope": (row.scope, "scope"), "name": (_cut(row.name, longest), "name")}
+        cells |= _cells(row, "services_with_dossiers", "used / listed")
+        cells |= _cells(row, "online_processed", "online / processed")
+        shown = [(text, head) for text, head in cells.values() if head not in without]
+        if not position:
+            for _, head in shown:
+                left = head in ("scope", "name")
+                table.add_column(head, no_wrap=True, justify="left" if left else "right")
         last_group = row.scope == GROUPS[-1] and row.kind is None
         table.add_row(
-            row.scope,
-            row.name,
-            f"{counts.services_with_dossiers:,} / {counts.services_listed:,}",
-            *_shares(row, "services_with_dossiers"),
-            f"{counts.dossiers_processed_online:,} / {counts.dossiers_processed:,}",
-            *_shares(row, "online_processed"),
+            *(text for text, _ in shown),
             style="bold" if row.kind is None else None,
             end_section=last_group,
         )
-    out().print(table)
+    return table
 
 
-def _shares(row: Figures, indicator: Indicator) -> tuple[str, str, str, str]:
+def _cells(row: Figures, indicator: Indicator, counted: str) -> dict[str, tuple[str, str]]:
+    """Column → text and heading."""
     gap, rank = row.gaps[indicator], row.ranks[indicator]
-    return (
-        percent(row.counts.ratio(indicator)),
-        percent(gap.target, 0 if gap.target is None or (gap.target * 100).denominator == 1 else 2),
-        percent(gap.shortfall),
-        NOTHING if rank is None else str(rank),
-    )
+    numerator, denominator = row.counts.fraction(indicator)
+    whole = gap.target is None or (100 * gap.target).denominator == 1
+    cells = {
+        counted: f"{numerator:,} / {denominator:,}",
+        "%": percent(row.counts.ratio(indicator)),
+        "target": percent(gap.target, 0 if whole else 2),
+        "short": percent(gap.shortfall),
+        "rank": NOTHING if rank is None else str(rank),
+    }
+    return {f"{indicator} {head}": (text, head) for head, text in cells.items()}
+
+
+def _cut(name: str, longest: int) -> str:
+    return name if len(name) <= longest else f"{name[: max(0, longest - 1)]}…"
 
 
 def _print_csv(answer: Mapping[str, Any]) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from fractions import Fraction
 
 from rich.console import Console
+from rich.measure import Measurement
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -15,6 +17,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Table
 
 NOTHING = "–"
 _WIDE = 200  # columns where there is no terminal whose width could be asked
@@ -23,6 +26,21 @@ _WIDE = 200  # columns where there is no terminal whose width could be asked
 def out() -> Console:
     """Results. Without a terminal, wide enough that nothing is cut off."""
     return Console(file=sys.stdout, width=None if sys.stdout.isatty() else _WIDE, highlight=False)
+
+
+def print_first_that_fits(tables: Iterable[Table]) -> None:
+    """Print to stdout the first table that is not too wide, or else the last, which is cut.
+
+    Rich would cut into the numbers of any column; half a number is worse than a column less.
+    """
+    console = out()
+    boundless = console.options.update(max_width=10_000)
+    chosen = None
+    for chosen in tables:
+        if Measurement.get(console, boundless, chosen).maximum <= console.width:
+            break
+    if chosen is not None:
+        console.print(chosen)
 
 
 def err() -> Console:

@@ -6,7 +6,7 @@ Pure. A service has at most one winning listing per effective day; a listing hol
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -70,13 +70,12 @@ def listing_on(service: Service, day: int) -> Listing | None:
     return listing if listing.listed else None
 
 
-def spans(service: Service, holds: Callable[[Listing], bool]) -> list[Span]:
-    """The days on which the service is listed and ``holds`` is true, as disjoint sorted spans."""
-    days = sorted(service)
+def spans(service: Service, levels: frozenset[int]) -> list[Span]:
+    """The days on which the service is listed at one of ``levels``, as disjoint sorted spans."""
     found: list[Span] = []
-    for day, until in pairwise([*days, FOREVER]):
+    for day, until in pairwise([*sorted(service), FOREVER]):
         listing = service[day]
-        if listing.listed and holds(listing):
+        if listing.listed and listing.level in levels:
             if found and found[-1].end == day:
                 found[-1] = Span(found[-1].start, until)
             else:

@@ -12,7 +12,7 @@ on the day it no longer is (-1). Those changes are cells like any other.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from streams.domain.calendar import (
@@ -22,7 +22,7 @@ from streams.domain.calendar import (
     last_day_of_month,
     month_and_day,
 )
-from streams.domain.catalogue import LEVELS, Listing, Service, Span, covers, spans
+from streams.domain.catalogue import LEVELS, Service, Span, covers, spans
 from streams.domain.definitions import COLUMN, COLUMNS, DEFINITIONS, used_column
 from streams.domain.dossier import ONLINE, Contribution
 
@@ -62,23 +62,22 @@ _USES_OF = tuple(
 _LENGTHS = tuple(MONTHS_IN[kind] for kind in PERIOD_KINDS)
 
 
-def _is_at(level: int) -> Callable[[Listing], bool]:
-    return lambda row: row.level == level
+def _stocks(level: int, eligible: bool) -> frozenset[int]:
+    found = {COLUMN[f"listed_level{level}"]}
+    if eligible:
+        found.add(COLUMN["eligible"])
+        if level == 4:
+            found.add(COLUMN["eligible_level4"])
+    return frozenset(found)
 
 
-_STOCKS: tuple[tuple[int, Callable[[Listing], bool]], ...] = (
-    *((COLUMN[f"listed_level{level}"], _is_at(level)) for level in LEVELS),
-    (COLUMN["eligible"], lambda row: row.eligible),
-    (COLUMN["eligible_level4"], lambda row: row.eligible and row.level == 4),
-)
-
+_STOCKS = {
+    (level, eligible): _stocks(level, eligible) for level in LEVELS for eligible in (False, True)
+}
+"""(level, eligible) → the stock columns that count a service so listed."""
+_NO_STOCK: frozenset[int] = frozenset()
 
 _LEVEL4 = frozenset({4})
-_LAST_DAY = last_day_of_month(9999 * 12 + 11)
-
-
-def _listed_at(listings: Service, levels: frozenset[int]) -> list[Span]:
-    return spans(listings, lambda row: row.level in levels)
 
 
 _ALL_COLUMNS = range(len(COLUMNS))
@@ -197,6 +196,14 @@ def _used_cells(first: int, last: int, listed: Iterable[Span]) -> Iterator[tuple
                 yield span.end, -1
 
 
+def _submission(c: Contribution) -> tuple[object, ...]:
+    return c.service, c.channel, c.submitted_on
+
+
+def _resolution(c: Contribution) -> tuple[object, ...]:
+    return c.resolved_on, c.due, c.on_time
+
+
 class AgencyLedger:
     """The ledger of one agency. ``changed`` collects the months touched since it was cleared."""
 
@@ -208,13 +215,25 @@ class AgencyLedger:
         self.changed: set[int] = set()
 
     def replace(self, old: Contribution | None, new: Contribution | None) -> None:
-        """A dossier's contribution was ``old`` and is ``new``."""
+        """A dossier's contribution was ``old`` and is ``new``; only what differs is moved."""
         if old == new:
             return
-        if old is not None:
-            self._count(old, -1)
-        if new is not None:
-            self._count(new, 1)
+        if old is None or new is None or _submission(old) != _submission(new):
+            if old is not None:
+                self._submitted(old, -1)
+                self._received(old, -1)
+                self._resolved(old, -1)
+            if new is not None:
+                self._submitted(new, 1)
+                self._received(new, 1)
+                self._resolved(new, 1)
+            return
+        if old.received_on != new.received_on:
+            self._received(old, -1)
+            self._received(new, 1)
+        if _resolution(old) != _resolution(new):
+            self._resolved(old, -1)
+            self._resolved(new, 1)
 
     def relist(self, code: str, listings: Service) -> None:
         """The listings of service ``code`` are now ``listings``."""
@@ -224,7 +243,7 @@ class AgencyLedger:
         self._stock(service.listings, -1)
         self._stock(listings, 1)
         service.listings = listings
-        renewed = tuple(_listed_at(listings, use.levels) for use in _USES)
+        renewed = tuple(spans(listings, use.levels) for use in _USES)
         for use, before, after in zip(_USES, service.spans, renewed, strict=True):
             if before == after:
                 continue
@@ -233,7 +252,7 @@ class AgencyLedger:
                 self._used(use.columns[kind], first, last, before, -1)
                 self._used(use.columns[kind], first, last, after, 1)
         service.spans = renewed
-        level4_before, level4 = service.level4, _listed_at(listings, _LEVEL4)
+        level4_before, level4 = service.level4, spans(listings, _LEVEL4)
         service.level4 = level4
         if level4_before != level4:
             for (submitted_on, resolved_on), dossiers in service.resolved.items():
@@ -255,23 +274,28 @@ class AgencyLedger:
         month.add(column, day_of_month, amount)
         self.changed.add(number)
 
-    def _count(self, c: Contribution, sign: int) -> None:
+    def _submitted(self, c: Contribution, sign: int) -> None:
         self._add(_SUBMITTED + c.channel, c.submitted_on, sign)
-        if c.received_on is not None:
-            self._add(_RECEIVED + c.channel, c.received_on, sign)
-        if c.resolved_on is not None:
-            self._add(_RESOLVED + c.channel, c.resolved_on, sign)
-            if c.due:
-                self._add(_DUE, c.resolved_on, sign)
-            if c.on_time:
-                self._add(_ON_TIME, c.resolved_on, sign)
-        if c.channel != ONLINE:
+        if c.channel == ONLINE:
+            self._use(self._service(c.service), 0, c.submitted_on, sign)
+
+    def _received(self, c: Contribution, sign: int) -> None:
+        if c.received_on is None:
             return
-        service = self._service(c.service)
-        self._use(service, 0, c.submitted_on, sign)
-        if c.received_on is not None:
-            self._use(service, 1, c.received_on, sign)
-        if c.resolved_on is not None:
+        self._add(_RECEIVED + c.channel, c.received_on, sign)
+        if c.channel == ONLINE:
+            self._use(self._service(c.service), 1, c.received_on, sign)
+
+    def _resolved(self, c: Contribution, sign: int) -> None:
+        if c.resolved_on is None:
+            return
+        self._add(_RESOLVED + c.channel, c.resolved_on, sign)
+        if c.due:
+            self._add(_DUE, c.resolved_on, sign)
+        if c.on_time:
+            self._add(_ON_TIME, c.resolved_on, sign)
+        if c.channel == ONLINE:
+            service = self._service(c.service)
             key = c.submitted_on, c.resolved_on
             dossiers = service.resolved.get(key, 0) + sign
             if dossiers:
@@ -324,8 +348,12 @@ class AgencyLedger:
             self._add(column, day, sign * change)
 
     def _stock(self, listings: Service, sign: int) -> None:
-        for column, holds in _STOCKS:
-            for span in spans(listings, holds):
-                self._add(column, span.start, sign)
-                if span.end <= _LAST_DAY:
-                    self._add(column, span.end, -sign)
+        before = _NO_STOCK
+        for day in sorted(listings):
+            row = listings[day]
+            now = _STOCKS[row.level, row.eligible] if row.listed else _NO_STOCK
+            for column in now - before:
+                self._add(column, day, sign)
+            for column in before - now:
+                self._add(column, day, -sign)
+            before = now

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from streams.simulator.live import Live
 from streams.simulator.published import Published
 from streams.simulator.scenario import Check, Record, Scenario, agrees, measure, rounded
+from streams.simulator.succession import Remembering, Succession
 
 # Each can be made without arguments; `live` takes a clock, a seed and a share of broken records.
 SCENARIOS: dict[str, Callable[..., Scenario]] = {"published": Published, "live": Live}
@@ -21,7 +22,9 @@ __all__ = [
     "Live",
     "Published",
     "Record",
+    "Remembering",
     "Scenario",
+    "Succession",
     "agrees",
     "measure",
     "rounded",

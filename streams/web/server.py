@@ -124,6 +124,11 @@ class WebServer(Service):  # type: ignore[misc]  # mode ships no types
         lag.clear()
         for (topic, partition), records in self._app.lag().items():
             lag.labels(topic, str(partition)).set(records)
+        conservation = self._app.instruments.conservation
+        conservation.clear()
+        for number, owned in self._app.tables_.owned.items():
+            for topic, difference in owned.unexplained.items():
+                conservation.labels(topic, str(number)).set(difference)
         encode, content_type = exposition.choose_encoder(request.headers.get("Accept", ""))
         # The state first: OpenMetrics ends with a mark that the encoder of the instruments sets.
         body = self._app.state_metrics.text().encode() + encode(self._app.registry)
@@ -164,6 +169,12 @@ class WebServer(Service):  # type: ignore[misc]  # mode ships no types
                 "ready": ready,
                 "partitions": sorted(owned),
                 "recovering": sorted(n for n, partition in owned.items() if not partition.ready),
+                "unexplained": {
+                    f"{topic}[{number}]": difference
+                    for number, partition in owned.items()
+                    for topic, difference in partition.unexplained.items()
+                    if difference
+                },
                 "recovery": {
                     "rows": recovery.rows,
                     "repaired": recovery.repaired,

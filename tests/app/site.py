@@ -26,7 +26,7 @@ from tests.conftest import Broker
 from tests.domain.register import Register
 
 PARTITIONS = 4
-DEADLINE = 60.0
+DEADLINE = 25.0
 _ROOT = Path(__file__).parents[2]
 
 Event = Mapping[str, Any]
@@ -163,13 +163,10 @@ class Site:
         await self._producer.start()
         return self
 
-    async def __aexit__(self, kind: Any, *_: Any) -> None:
+    async def __aexit__(self, *_: object) -> None:
         for worker in self.workers:
             if worker.alive:
                 worker.kill()
-        if kind is not None:
-            for worker in self.workers:
-                print(f"---- {worker.name}\n{worker.log[-6000:]}")  # noqa: T201
         if self._producer is not None:
             await self._producer.stop()
 
@@ -264,8 +261,11 @@ class Site:
     async def caught_up(self, seconds: float = DEADLINE) -> None:
         """Wait until the live workers are ready, own everything and have taken in everything."""
 
+        lags: dict[frozenset[tuple[str, str]], float] = {}
+
         async def nothing_left() -> bool:
-            lags: dict[frozenset[tuple[str, str]], float] = {}
+            nonlocal lags
+            lags = {}
             for worker in self.alive:
                 for (name, labels), value in (await worker.metrics()).items():
                     if name == "hoso_consumer_lag":
@@ -274,14 +274,17 @@ class Site:
                         return False
             return len(lags) >= 3 * PARTITIONS and not any(lags.values())
 
-        await eventually(nothing_left, "caught up", seconds)
+        try:
+            await eventually(nothing_left, "caught up", seconds)
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {lags}") from None
 
     async def shows(
         self,
         expected: Mapping[str, Any],
         worker: WorkerProcess,
+        ask: Mapping[str, str],
         seconds: float = DEADLINE,
-        **ask: str,
     ) -> None:
         """Wait until the API gives exactly these rows; fails with the differences."""
         found: dict[str, Any] = {}
@@ -303,7 +306,7 @@ class Site:
         await self.caught_up()
         for worker in self.alive:
             for ask in asks or ASKS:
-                await self.shows(expected_rows(register, **ask), worker, **ask)
+                await self.shows(expected_rows(register, **ask), worker, ask)
         await self.caught_up()
         for ask in asks or ASKS:
             rows = (await self.alive[0].json("/api/v1/indicators", **ask))["rows"]

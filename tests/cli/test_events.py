@@ -226,7 +226,7 @@ def test_a_good_file_is_sent_with_the_right_keys_and_in_order(
     assert (result.exit_code, result.stderr) == (0, "")
     lines = [json.loads(line) for line in EVENTS.read_text().splitlines()]
     counts = Counter(line["topic"] for line in lines)
-    told = dict(reversed(line.split()) for line in result.stdout.splitlines())  # type: ignore[arg-type]
+    told = {line.split()[1]: line.split()[0] for line in result.stdout.splitlines()}
     assert told == {f"{topic_prefix}{t}": str(n) for t, n in counts.items()} | {"sent": "878"}
     for topic in counts:
         expected: dict[str, list[Any]] = {}

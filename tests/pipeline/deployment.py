@@ -95,6 +95,13 @@ class Deployment:
         batch = self.stray.popleft()
         self.cluster.append(batch.topic, batch.partition, batch.rows)
 
+    async def watch(self) -> None:
+        """Every worker looks for rows of others, and puts right what it finds."""
+        for worker in self.workers:
+            worker.watch()
+        await settle()
+        await self.run_until_idle()
+
     def compact(self) -> None:
         """Compact what may be compacted: logs of which the owner has seen everything."""
         for number, owner in self.owners.items():

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 from faust.transport.consumer import Consumer
 from faust.types import TP
-from intervaltree import IntervalTree
+from intervaltree import IntervalTree  # type: ignore[import-untyped]
 from prometheus_client import CollectorRegistry
 
 from schemas.topics import EVENT_TOPICS, Topic
@@ -31,11 +31,11 @@ from streams.agents import Intake
 from streams.batching import BatchWriter, ChunkScheduler
 from streams.kafka.partitioner import partition_for
 from streams.metrics import Instruments
-from streams.settings import Settings
+from streams.settings import load
 from streams.stores import MemoryStore
 from streams.tables import Tables
 
-SETTINGS = Settings(topic_prefix="", app_id="sim", partitions=2)
+SETTINGS = load(topic_prefix="", app_id="sim", partitions=2)
 START_MS = 16_725_225_600_000  # the year 2500: facts of busy worlds reach to 2400
 LOGS = ("sim-dossiers-changelog", "sim-services-changelog", "agency-months")
 
@@ -168,13 +168,16 @@ class DiskStore(MemoryStore):
         super().__init__()
         self._journal = journal
         self._closed = False
-        self.put_many = self._put_many
+        self.put_many = self._put_many  # type: ignore[assignment]
         for entry in journal:
             if isinstance(entry, dict):
                 self._rows.update(entry)
             elif entry is None:
                 self._rows.clear()
+                self._marks.clear()
                 self._position = 0
+            elif isinstance(entry, tuple):
+                self._marks[entry[0]] = entry[1]
             else:
                 self._position = entry
 
@@ -190,6 +193,10 @@ class DiskStore(MemoryStore):
     def set_position(self, offset: int) -> None:
         self._log(offset)
         super().set_position(offset)
+
+    def mark(self, key: bytes, value: bytes) -> None:
+        self._log((key, value))
+        super().mark(key, value)
 
     def clear(self) -> None:
         self._log(None)
@@ -225,6 +232,11 @@ class SimulatedTables(Tables):
             await worker.gate()
         return at
 
+    async def _ends(self, numbers: list[int]) -> dict[int, dict[str, int]]:
+        await self.worker.gate()
+        ends = self.worker.cluster.ends
+        return {n: {t: ends[TP(log, n)] for t, log in self._logs.items()} for n in numbers}
+
     def _open_store(self, number: int) -> Any:
         if self.worker.disk is None:
             return MemoryStore()
@@ -246,7 +258,7 @@ class SimulatedIntake(Intake):
 class Worker:
     """One process: the real intake and tables, and Faust's consumer beside them."""
 
-    _instruments = Instruments(CollectorRegistry())
+    _instruments = Instruments(CollectorRegistry(), ())
 
     def __init__(
         self,
@@ -262,7 +274,7 @@ class Worker:
         self.gates: deque[asyncio.Future[None]] = deque()
         rows = random.choice((1, 1, 2, 5, 1000))
         self.producer = Producer(lambda: rows)
-        self.tables = SimulatedTables(SETTINGS, lambda: BatchWriter(self.producer), self._die)  # type: ignore[arg-type]
+        self.tables = SimulatedTables(SETTINGS, lambda: BatchWriter(self.producer), self._die)
         self.tables.worker = self
         reference: Any = SimpleNamespace(sources=sources, refresh=lambda: asyncio.sleep(0))
         self.intake = SimulatedIntake(
@@ -318,7 +330,7 @@ class Worker:
         """Hand the next records of a partition over (``Consumer._drain_messages``)."""
         records = self.cluster.read(tp, self.fetched[tp], most)
         self.fetched[tp] = records[-1].offset + 1
-        for _, chunk in ChunkScheduler().iterate({tp: records}):  # type: ignore[dict-item]
+        for _, chunk in ChunkScheduler().iterate({tp: records}):
             read = self._read[tp]
             if read is not None and chunk.offset < read:
                 continue
@@ -367,6 +379,12 @@ class Worker:
             if tp in self.cluster.committed:
                 self._read[tp] = offset
                 self._books._committed_offset[tp] = offset or None
+
+    def watch(self) -> None:
+        """What the app does from time to time."""
+        token = _CURRENT.set(self)
+        asyncio.get_running_loop().create_task(self.tables.watch())
+        _CURRENT.reset(token)
 
     # Steps
 

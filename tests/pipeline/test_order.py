@@ -6,13 +6,14 @@ import asyncio
 from collections.abc import Callable
 from random import Random
 
+import pytest
 from faust.types import TP
 
 from streams.kafka.partitioner import partition_for
 from tests.domain.events import listed, processed, registered, submitted
 from tests.domain.worlds import World
 from tests.pipeline.deployment import PARTITIONS, Deployment
-from tests.pipeline.simulation import SETTINGS, Worker, settle
+from tests.pipeline.simulation import SETTINGS, Batch, Worker, settle
 
 HOME = partition_for(b"H56", SETTINGS.partitions)
 SUBMISSIONS = TP("submissions", HOME)
@@ -78,7 +79,8 @@ def test_progress_is_not_marked_before_dead_letters_and_forwards_are_written() -
     asyncio.run(run())
 
 
-def test_a_stale_month_written_by_another_worker_is_emptied_again() -> None:
+@pytest.mark.parametrize("noticed", ["at the next write", "by watching"])
+def test_a_stale_month_written_by_another_worker_is_emptied_again(noticed: str) -> None:
     """Also where the ledger has nothing in that month any more."""
 
     async def run() -> None:
@@ -99,8 +101,11 @@ def test_a_stale_month_written_by_another_worker_is_emptied_again() -> None:
         deployment.stray.extend(underway)
         while deployment.stray:
             deployment.land_stray()
-        deployment.send([moved])  # the next write notices
-        await deployment.run_until_idle()
+        if noticed == "by watching":
+            await deployment.watch()
+        else:
+            deployment.send([moved])
+            await deployment.run_until_idle()
         deployment.check()
 
     asyncio.run(run())
@@ -117,8 +122,7 @@ def test_a_repair_that_a_rebalance_interrupts_is_made_up_for() -> None:
         old.commit()
         await deployment.kill(old, stray=False)
         new = deployment.start()
-        held = [new.producer.underway[months].append(stuck) for stuck in _stuck(months)]
-        assert held
+        new.producer.underway[months].extend(_stuck(months))
         await deployment.give(dict.fromkeys(PARTITIONS, new))
         await until(deployment, new, lambda what, tp: what in ("land", "fetch"))
         # The public rows wait behind others when the next rebalance comes.
@@ -130,9 +134,7 @@ def test_a_repair_that_a_rebalance_interrupts_is_made_up_for() -> None:
     asyncio.run(run())
 
 
-def _stuck(tp: TP) -> list[object]:
-    from tests.pipeline.simulation import Batch
-
+def _stuck(tp: TP) -> list[Batch]:
     loop = asyncio.get_running_loop()
     return [Batch(tp.topic, tp.partition, [], loop.create_future()) for _ in range(2)]
 

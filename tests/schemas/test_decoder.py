@@ -64,7 +64,7 @@ def is_code(value: object) -> bool:
 
 
 def instant(value: object) -> datetime | None:
-    form = r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(?:\.(\d+))?(Z|[+-]\d\d:\d\d)"
+    form = r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(?:\.(\d+))?(Z|[+-]\d\d:[0-5]\d)"
     match = re.fullmatch(form, value.upper(), re.ASCII) if isinstance(value, str) else None
     if match is None:
         return None

@@ -120,13 +120,27 @@ async def test_ready_means_every_owned_partition_is_recovered(connect: Connect) 
         return response.status, await response.json()
 
     recovery = {"rows": 0, "repaired": 0, "seconds": 0.0}
-    answer = {"ready": True, "partitions": [1, 4], "recovering": [], "recovery": recovery}
+    nothing = {"unexplained": {}, "recovery": recovery}
+    answer = {"ready": True, "partitions": [1, 4], "recovering": [], **nothing}
     assert await readyz() == (200, answer)
     world.tables_.owned[2] = Owned(2, Partition(2, MemoryStore()))
-    answer = {"ready": False, "partitions": [1, 2, 4], "recovering": [2], "recovery": recovery}
+    answer = {"ready": False, "partitions": [1, 2, 4], "recovering": [2], **nothing}
     assert await readyz() == (503, answer)
     world.tables_.suspend()
     assert (await readyz())[1]["recovering"] == [1, 2, 4]
+
+
+async def test_a_worker_that_cannot_account_for_a_record_is_not_ready_and_says_where(
+    connect: Connect,
+) -> None:
+    world = World(owns=frozenset({3}))
+    client = await connect(world)
+    world.tables_.owned[3].unexplained["hoso.submissions"] = 1
+    response = await client.get("/readyz")
+    assert response.status == 503
+    assert (await response.json())["unexplained"] == {"hoso.submissions[3]": 1}
+    scraped = await (await client.get("/metrics")).text()
+    assert 'hoso_conservation_difference{partition="3",topic="hoso.submissions"} 1.0' in scraped
 
 
 async def test_a_worker_is_ready_with_nothing_to_own_once_it_has_been_told_so(

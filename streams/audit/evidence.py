@@ -1,0 +1,229 @@
+"""What the topics hold, taken in step by step: facts, refusals, dead letters, registrations, rows.
+
+Every part only grows as its log is read on, so that a look at a moving register can be repeated
+without reading everything again.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from fractions import Fraction
+from hashlib import blake2b
+from typing import Any, NamedTuple
+
+from aiokafka import ConsumerRecord
+
+from streams.audit.contract import Assignment, RefusedError, Registration, read
+from streams.audit.facts import Facts
+from streams.kafka.partitioner import partition_for
+from streams.kafka.topics import AGENCIES, EVENT_TOPICS, TARGETS
+from streams.settings import Settings
+
+ON_REGISTRATIONS = frozenset({"unknown_agency", "source_not_allowed"})
+"""Reasons that hang on what was registered when a worker judged the record."""
+
+
+class Place(NamedTuple):
+    """A record's coordinates; the topic in full."""
+
+    topic: str
+    partition: int
+    offset: int
+
+    def __str__(self) -> str:
+        return f"{self.topic}[{self.partition}]@{self.offset}"
+
+
+def _digest(value: bytes | None) -> bytes | None:
+    return None if value is None else blake2b(value, digest_size=16).digest()
+
+
+class DeadLetters:
+    """The records that workers rejected, by their coordinates."""
+
+    def __init__(self) -> None:
+        self.reasons: dict[Place, set[str]] = {}
+        self.values: dict[Place, bytes | None] = {}
+        """Digest of the raw value that was kept."""
+        self.unreadable = 0
+        """Dead letters that do not say where they come from."""
+
+    def take(self, records: Iterable[ConsumerRecord[Any, Any]]) -> set[Place]:
+        """Take dead letters in; the places they speak of."""
+        new = set()
+        for record in records:
+            headers = dict(record.headers)
+            try:
+                place = Place(
+                    headers["hoso-topic"].decode(),
+                    int(headers["hoso-partition"]),
+                    int(headers["hoso-offset"]),
+                )
+                reason = headers["hoso-reason"].decode()
+            except (KeyError, ValueError, AttributeError):
+                self.unreadable += 1
+                continue
+            self.reasons.setdefault(place, set()).add(reason)
+            self.values[place] = _digest(record.value)
+            new.add(place)
+        return new
+
+
+class Events:
+    """The records of the event topics, judged: facts, and what is none."""
+
+    def __init__(self, settings: Settings, dead: DeadLetters) -> None:
+        self._short = {settings.topic(name): name for name in EVENT_TOPICS}
+        self._partitions = settings.partitions
+        self._dead = dead
+        self.facts = Facts()
+        self.refused: dict[Place, str] = {}
+        self.left_out: dict[Place, str] = {}
+        """Not counted because a worker refused them for what was registered then."""
+        self.altered: set[Place] = set()
+        """Records whose dead letter has another value."""
+        self.misplaced = 0
+        self.records = 0
+
+    def take(self, records: list[ConsumerRecord[Any, Any]]) -> None:
+        """Judge records of one partition.
+
+        A record on the wrong partition for its key counts like any other: a worker forwards it,
+        and the copy says the same. Should the copy be lost, the audit misses it.
+        """
+        if not records:
+            return
+        topic, partition = records[0].topic, records[0].partition
+        short = self._short[topic]
+        dead = self._dead.reasons
+        add = self.facts.add
+        homes: dict[bytes | None, bool] = {}
+        self.records += len(records)
+        for record in records:
+            key = record.key
+            place = Place(topic, partition, record.offset)
+            reasons = dead.get(place)
+            if place in self._dead.values and self._dead.values[place] != _digest(record.value):
+                self.altered.add(place)
+            try:
+                said, source = read(short, key, record.value, record.headers, record.timestamp)
+            except RefusedError as refused:
+                said, source, verdict = None, "", str(refused)
+            else:
+                verdict = ""
+            if reasons and reasons & ON_REGISTRATIONS and verdict in ("", "future_time"):
+                # These two reasons come before future_time.
+                self.left_out[place] = min(reasons & ON_REGISTRATIONS)
+                continue
+            if said is None:
+                self.refused[place] = verdict
+                continue
+            home = homes.get(key)
+            if home is None:
+                home = homes[key] = partition_for(key or b"", self._partitions) == partition
+            if not home:
+                self.misplaced += 1
+            add(said, source)
+
+    def overtaken(self, places: Iterable[Place], read_to: Mapping[tuple[str, int], int]) -> bool:
+        """Whether a dead letter that came late takes back a fact that was counted already."""
+        return any(
+            place.offset < read_to.get((place.topic, place.partition), 0)
+            and place not in self.refused
+            and place not in self.left_out
+            and self._dead.reasons[place] & ON_REGISTRATIONS
+            for place in places
+        )
+
+    def disagreements(
+        self, read_to: Mapping[tuple[str, int], int]
+    ) -> Iterable[tuple[Place, str, str]]:
+        """(place, what the workers did, what the contract says) of records judged differently."""
+        for place, reason in self.refused.items():
+            given = self._dead.reasons.get(place, set())
+            if reason not in given and not (reason == "future_time" and given & ON_REGISTRATIONS):
+                yield place, " and ".join(sorted(given)) or "accepted", reason
+        for place, given in self._dead.reasons.items():
+            within = place.offset < read_to.get((place.topic, place.partition), 0)
+            if within and place not in self.refused and place not in self.left_out:
+                yield place, " and ".join(sorted(given)), "accepted"
+        for place in self.altered:
+            yield place, "dead letter with another value", "the raw value unchanged"
+
+    def strangers(self, agencies: Mapping[str, Registration]) -> Counter[str]:
+        """Facts that were accepted once, and would be refused by the registrations of today."""
+        found: Counter[str] = Counter()
+        for (agency, source), facts in self.facts.speakers.items():
+            registered = agencies.get(agency)
+            if registered is None:
+                found["unknown_agency"] += facts
+            elif registered.sources and source not in registered.sources:
+                found["source_not_allowed"] += facts
+        return found
+
+
+class Reference:
+    """The registrations and targets that stand: per key the last good record, null removes."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._short = {settings.topic(name): name for name in (AGENCIES, TARGETS)}
+        self._partitions = settings.partitions
+        self._said: dict[tuple[str, bytes], Registration | Assignment] = {}
+
+    def take(self, records: Iterable[ConsumerRecord[Any, Any]]) -> None:
+        """Take in records of the two topics, in the order of their log."""
+        for record in records:
+            key, topic = record.key, self._short[record.topic]
+            if key is None or partition_for(key, self._partitions) != record.partition:
+                continue
+            if record.value is None:
+                self._said.pop((topic, key), None)
+                continue
+            try:
+                said, _ = read(topic, key, record.value, record.headers, record.timestamp)
+            except RefusedError:
+                continue
+            if isinstance(said, Registration | Assignment):
+                self._said[topic, key] = said
+
+    @property
+    def agencies(self) -> dict[str, Registration]:
+        """The registered agencies by code."""
+        return {a.agency: a for a in self._said.values() if isinstance(a, Registration)}
+
+    @property
+    def targets(self) -> dict[tuple[str, str, int], Fraction]:
+        """(scope, indicator, year) → the decimal that was assigned."""
+        return {
+            (t.scope, t.indicator, t.year): Fraction(repr(t.ratio))
+            for t in self._said.values()
+            if isinstance(t, Assignment)
+        }
+
+
+class Rows:
+    """The newest row of every key of `agency-months`."""
+
+    def __init__(self, partitions: int) -> None:
+        self._partitions = partitions
+        self.rows: dict[bytes, bytes] = {}
+        self.misplaced: set[bytes] = set()
+        """Keys of which a row stands on the wrong partition."""
+
+    def take(self, records: Iterable[ConsumerRecord[Any, Any]]) -> None:
+        """Take in records in the order of their log."""
+        for record in records:
+            key = record.key
+            if key is None:
+                continue
+            # The key of a row is agency/YYYY-MM; it lies where the agency's events lie.
+            agency = key.rpartition(b"/")[0]
+            if partition_for(agency, self._partitions) != record.partition:
+                if record.value is not None:
+                    self.misplaced.add(key)
+                continue
+            if record.value is None:
+                self.rows.pop(key, None)
+            else:
+                self.rows[key] = record.value

@@ -1,0 +1,41 @@
+"""What a partition makes of the rows it reads back."""
+
+from __future__ import annotations
+
+from streams.domain.catalogue import Listing
+from streams.domain.dossier import Dossier, Step, Submission
+from streams.partition import Partition
+from streams.rows import encode_dossier, encode_service, row_key
+from streams.stores import MemoryStore
+
+SUBMITTED = Submission(0, 1_641_348_000_000_000, "a", False, "1.004873", 0, None)
+ACCEPTED, FINISHED = Step(0, 1, "b", False), Step(0, 2, "c", False)
+
+
+def test_a_dossier_and_a_service_of_one_name_are_repaired_apart() -> None:
+    partition = Partition(0, MemoryStore())
+    key = row_key("H56", "1.004873")
+    newer = Dossier(SUBMITTED, {2: ACCEPTED})
+    listed = {1: Listing(0, "x", True, 4, True, ""), 2: Listing(0, "y", False, 4, True, "")}
+    partition.absorb_dossiers(
+        [(key, encode_dossier(newer)), (key, encode_dossier(Dossier(SUBMITTED, {})))]
+    )
+    partition.absorb_services([(key, encode_service(listed))])
+    dossiers, services = partition.unmerged()
+    assert (set(dossiers), services) == ({key}, {})
+    partition.absorb_services([(key, encode_service({1: listed[1]}))])
+    partition.absorb_dossiers([(key, encode_dossier(newer))])
+    dossiers, services = partition.unmerged()
+    assert (dossiers, services) == ({}, {key: encode_service(listed)})
+
+
+def test_a_row_with_the_same_facts_in_another_order_lacks_nothing() -> None:
+    partition = Partition(0, MemoryStore())
+    key = row_key("H56", "H56.14-220105-0001")
+    partition.absorb_dossiers(
+        [
+            (key, encode_dossier(Dossier(SUBMITTED, {2: ACCEPTED, 9: FINISHED}))),
+            (key, encode_dossier(Dossier(SUBMITTED, {9: FINISHED, 2: ACCEPTED}))),
+        ]
+    )
+    assert partition.unmerged() == ({}, {})
