@@ -49,6 +49,7 @@ def lines(outcome: Outcome, command: str) -> list[tuple[str, str]]:
         ("time with every partition ready", f"{outcome.share_whole:.1%}"),
         ("caught up after the last fault", f"{outcome.catch_up_seconds:.0f} s"),
         ("restart from the logs alone", f"{outcome.restart_seconds:.0f} s"),
+        ("taken in but not committed", str(outcome.uncommitted)),
         (
             "reprocessed",
             f"about {share * letters.records:,.0f} events ({share:.1%}: dead letters "
