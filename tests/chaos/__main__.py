@@ -45,7 +45,7 @@ def main(
     """Run workers on real brokers, break everything, and compare every figure at the end."""
     profile = {"quick": QUICK, "tiny": TINY}.get(size or "", FULL)
     if brokers == "embedded":
-        profile = replace(profile, partitions=4)
+        profile = profile.on(4)
     if minutes is not None:
         profile = profile.lasting(minutes * 60)
     if events is not None:

@@ -52,6 +52,10 @@ class Profile:
         """The same faults and events within another time."""
         return replace(self, seconds=seconds)
 
+    def on(self, partitions: int) -> Profile:
+        """The same on topics of so many partitions."""
+        return replace(self, partitions=partitions)
+
 
 FULL = Profile("full", 45 * 60, 1_000_000, 200, 30, 20, 10, 90, 6, 44, 6)
 QUICK = Profile("quick", 200, 60_000, 12, 4, 3, 1, 15, 2, 5, 2)
