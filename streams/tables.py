@@ -285,6 +285,8 @@ class Tables:
         except asyncio.CancelledError:
             raise
         except Exception as error:
+            if _overtaken(owned):
+                return
             logger.exception("recovery of partition %d failed", owned.number)
             self._fatal(f"recovery of partition {owned.number} failed: {error!r}")
 
@@ -320,6 +322,8 @@ class Tables:
             owned.next = {}
             partition.forget()
             ends = await self._read_to_end(owned.number, dict.fromkeys(positions, 0), take)
+        if _overtaken(owned):
+            return
         if rows or not owned.positions:
             owned.unrepaired = True
         if owned.unrepaired:
@@ -332,7 +336,7 @@ class Tables:
         for topic, offset in partition.progress.items():
             owned.next[topic] = max(owned.next.get(topic, 0), offset)
         repaired = await self._repair(owned) if owned.unrepaired else 0
-        if owned.lost:
+        if _overtaken(owned):
             return
         owned.ready = True
         owned.settled.set()
@@ -423,3 +427,13 @@ class Tables:
             return {table: at[tp] for tp, table in tables.items()}
         finally:
             await consumer.stop()
+
+
+def _overtaken(owned: Owned) -> bool:
+    """Whether the recovery that asks has been cancelled, by a newer one or with the partition.
+
+    Cancelling alone does not end it: while aiokafka's consumer stops, it swallows the cancellation
+    (``NoGroupCoordinator.close``), and the recovery would make a partition ready that has to be
+    read again, or go on in a store that is closed.
+    """
+    return owned.lost or owned.recovery is not asyncio.current_task()
