@@ -34,6 +34,9 @@ _KEPT = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-
 # A record's timestamp is the broker's, so that a replay judges it alike.
 _EVENTS = {**_KEPT, "message.timestamp.type": "LogAppendTime"}
 _COMPACT = {"cleanup.policy": "compact"}
+# What workers write: Kafka refuses producers' timestamps more than an hour ahead
+# (message.timestamp.after.max.ms), and a worker whose clock is wrong could write nothing.
+_WRITTEN = {"message.timestamp.type": "LogAppendTime"}
 
 _POLL_SECONDS = 0.05
 
@@ -92,11 +95,12 @@ def catalogue(
     """
     policies = {
         **dict.fromkeys(EVENT_TOPICS, _EVENTS),
-        **dict.fromkeys((*REFERENCE_TOPICS, AGENCY_MONTHS), _COMPACT),
-        DEAD_LETTERS: _KEPT,
+        **dict.fromkeys(REFERENCE_TOPICS, _COMPACT),
+        AGENCY_MONTHS: {**_COMPACT, **_WRITTEN},
+        DEAD_LETTERS: {**_KEPT, **_WRITTEN},
     }
     named = [(prefix + short, policies[short]) for short in SHORT_NAMES]
-    named += [(changelog, _COMPACT) for changelog in changelogs]
+    named += [(changelog, {**_COMPACT, **_WRITTEN}) for changelog in changelogs]
     return [TopicSpec(name, partitions, replication, config) for name, config in named]
 
 

@@ -22,9 +22,7 @@ def _run(
     seed = int(os.environ.get("HOSO_TEST_SEED") or SystemRandom().randrange(10**6))
     print(f"HOSO_TEST_SEED={seed}")  # noqa: T201
     try:
-        outcome = asyncio.run(
-            Campaign(profile, brokers, store, seed, directory, print).run()
-        )
+        outcome = asyncio.run(Campaign(profile, brokers, store, seed, directory, print).run())
     except KafkaUnavailableError as error:
         if os.environ.get("CI") == "true":
             raise

@@ -1,8 +1,8 @@
 """``hoso worker`` with a wall clock that can be moved while it runs.
 
 ``HOSO_CHAOS_CLOCK`` names a file with seconds to add. As when a machine's clock is set, the
-monotonic clock does not move. Everything in the process that asks Python for the time sees it:
-``time.time`` (clients, Faust) and the clock that the app is given.
+monotonic clock does not move. Three things in the process see it: whoever asks ``time.time``
+(clients, Faust), the clock that the app is given, and the stamps of the records it writes.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import sys
 import time
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 _FILE = Path(os.environ["HOSO_CHAOS_CLOCK"])
 _REREAD_SECONDS = 0.2
@@ -38,6 +39,8 @@ def moved_time() -> float:
 
 def main() -> None:
     time.time = moved_time  # before anything else takes hold of it
+    from aiokafka.producer.message_accumulator import BatchBuilder
+
     import streams.app
     import streams.worker
     from streams.cli import main as hoso
@@ -51,6 +54,15 @@ def main() -> None:
     streams.worker.create_app = (  # type: ignore[attr-defined]
         lambda settings, registry: create_app(settings, registry, clock)
     )
+    append = BatchBuilder.append
+
+    def stamped(self: Any, *, timestamp: int | None, **record: Any) -> Any:
+        # aiokafka's C code would ask the system for the time by itself.
+        now = int(moved_time() * 1000)
+        return append(self, timestamp=now if timestamp is None else timestamp, **record)
+
+    BatchBuilder.append = stamped
+
     sys.argv = ["hoso", "worker"]
     hoso()
 
