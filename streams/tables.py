@@ -94,6 +94,8 @@ class Tables:
             "months": settings.topic(Topic.agency_months),
         }
         self.owned: dict[int, Owned] = {}
+        self.in_touch: Callable[[], bool] = lambda: True
+        """Whether the group still counts on this worker; if not, others may own its partitions."""
         self._assigned = False
         self.recovery = RecoveryReport(time.monotonic())
         self.last_progress = time.monotonic()
@@ -162,15 +164,20 @@ class Tables:
         A worker that was assigned nothing, since there are more workers than partitions, is ready.
         """
         return self._assigned and all(
-            owned.ready and not any(owned.unexplained.values()) for owned in self.owned.values()
+            self.publishes(owned) and not any(owned.unexplained.values())
+            for owned in self.owned.values()
         )
+
+    def publishes(self, owned: Owned) -> bool:
+        """Whether the partition's figures may be shown: recovered, and surely still ours."""
+        return owned.ready and self.in_touch()
 
     def live(self) -> dict[str, Live]:
         """The agencies of the ready partitions, as their ledgers stand."""
         return {
             agency: Live(ledger.months, owned.partition.seen.get(agency, NOT_SEEN))
             for owned in self.owned.values()
-            if owned.ready
+            if self.publishes(owned)
             for agency, ledger in owned.partition.ledgers.items()
         }
 
