@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check mutants bench clean
+.PHONY: help demo test check mutants chaos simulate bench clean
 
 help: ## Say what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -34,6 +34,23 @@ mutants: $(READY) ## Put faults into the code one at a time; the fast tests must
 
 bench: $(READY) ## Throughput beside a bare consumer loop, as a ratio
 	$(BIN)/python -m bench.throughput --engines bare-aiokafka,hoso-memory --rounds 3
+
+SEEDS ?= 1000
+SEED ?=
+CHAOS := $(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED))
+
+chaos: $(READY) ## Break everything on Apache Kafka and compare every figure; QUICK=1 for a short cut
+ifdef QUICK
+	$(CHAOS) --quick --brokers embedded --store memory
+	$(CHAOS) --quick --brokers embedded --store rocksdb
+	$(CHAOS) --quick --brokers apache --store memory
+	$(CHAOS) --quick --brokers apache --store rocksdb
+else
+	$(CHAOS) --brokers apache --store rocksdb --write-report
+endif
+
+simulate: $(READY) ## Simulated crashes without a broker, SEEDS=50000 for a night
+	$(BIN)/python -m tests.chaos.simulate --seeds $(SEEDS)
 
 clean: ## Remove what was set up and built here
 	rm -rf $(VENV) .cache build *.egg-info

@@ -21,6 +21,7 @@ from streams.batching import BATCH_BYTES, BatchWriter, ChunkScheduler, ChunkSche
 from streams.collector import StateCollector
 from streams.domain.calendar import ZONE
 from streams.domain.definitions import DEFINITIONS
+from streams.kafka.heartbeat import Heartbeat
 from streams.metrics import Instruments
 from streams.reference import Reference
 from streams.register import Register
@@ -33,6 +34,7 @@ logger = logging.getLogger(__name__)
 Clock = Callable[[], datetime]
 
 DRAIN_SECONDS = 5.0
+SESSION_SECONDS = 6.0
 
 WATCH_SECONDS = 10.0
 """How often the logs of quiet partitions are looked at for rows of others."""
@@ -164,7 +166,7 @@ def create_app(
         topic_disable_leader=True,
         # Unacknowledged chunks are replayed: never hold up a rebalance to wait for them.
         stream_wait_empty=False,
-        broker_session_timeout=6,
+        broker_session_timeout=SESSION_SECONDS,
         broker_rebalance_timeout=6,
         broker_heartbeat_interval=1,
         broker_commit_interval=1.0,
@@ -185,6 +187,8 @@ def create_app(
         registry, map(settings.topic, sorted(EVENT_TOPICS | REFERENCE_TOPICS))
     )
     app.tables_ = Tables(settings, app.writer, fatal)
+    heartbeat = Heartbeat(SESSION_SECONDS)
+    app.tables_.in_touch = lambda: heartbeat.in_touch
     app.register = Register(settings, app.tables_.live)
     app.intake = Intake(
         settings,
@@ -210,6 +214,7 @@ def create_app(
 
     @app.on_partitions_assigned.connect(weak=False)  # type: ignore[untyped-decorator]
     async def _assigned(_: Any, assigned: set[Any], **__: Any) -> None:
+        heartbeat.attach(app.consumer._thread._consumer._coordinator)
         app.tables_.assign({tp.partition for tp in assigned if tp.topic in app.intake.topics})
 
     @app.agent(app.topic(*app.intake.topics, schema=ChunkSchema()), name="intake")  # type: ignore[untyped-decorator]

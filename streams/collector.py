@@ -83,7 +83,7 @@ class StateCollector(Collector):
         for agency in sorted(self._reference.agencies.values()):
             number = partition_for(agency.code.encode(), self._partitions)
             owned = self._tables.owned.get(number)
-            if owned is None or not owned.ready:
+            if owned is None or not self._tables.publishes(owned):
                 continue
             ledger = owned.partition.ledgers.get(agency.code)
             self._figures(found, agency, ledger.months if ledger is not None else _NO_MONTHS, day)

@@ -94,6 +94,8 @@ class Tables:
             "months": settings.topic(Topic.agency_months),
         }
         self.owned: dict[int, Owned] = {}
+        self.in_touch: Callable[[], bool] = lambda: True
+        """Whether the group still counts on this worker; if not, others may own its partitions."""
         self._assigned = False
         self.recovery = RecoveryReport(time.monotonic())
         self.last_progress = time.monotonic()
@@ -162,15 +164,20 @@ class Tables:
         A worker that was assigned nothing, since there are more workers than partitions, is ready.
         """
         return self._assigned and all(
-            owned.ready and not any(owned.unexplained.values()) for owned in self.owned.values()
+            self.publishes(owned) and not any(owned.unexplained.values())
+            for owned in self.owned.values()
         )
+
+    def publishes(self, owned: Owned) -> bool:
+        """Whether the partition's figures may be shown: recovered, and surely still ours."""
+        return owned.ready and self.in_touch()
 
     def live(self) -> dict[str, Live]:
         """The agencies of the ready partitions, as their ledgers stand."""
         return {
             agency: Live(ledger.months, owned.partition.seen.get(agency, NOT_SEEN))
             for owned in self.owned.values()
-            if owned.ready
+            if self.publishes(owned)
             for agency, ledger in owned.partition.ledgers.items()
         }
 
@@ -285,6 +292,8 @@ class Tables:
         except asyncio.CancelledError:
             raise
         except Exception as error:
+            if _overtaken(owned):
+                return
             logger.exception("recovery of partition %d failed", owned.number)
             self._fatal(f"recovery of partition {owned.number} failed: {error!r}")
 
@@ -320,6 +329,8 @@ class Tables:
             owned.next = {}
             partition.forget()
             ends = await self._read_to_end(owned.number, dict.fromkeys(positions, 0), take)
+        if _overtaken(owned):
+            return
         if rows or not owned.positions:
             owned.unrepaired = True
         if owned.unrepaired:
@@ -332,7 +343,7 @@ class Tables:
         for topic, offset in partition.progress.items():
             owned.next[topic] = max(owned.next.get(topic, 0), offset)
         repaired = await self._repair(owned) if owned.unrepaired else 0
-        if owned.lost:
+        if _overtaken(owned):
             return
         owned.ready = True
         owned.settled.set()
@@ -423,3 +434,13 @@ class Tables:
             return {table: at[tp] for tp, table in tables.items()}
         finally:
             await consumer.stop()
+
+
+def _overtaken(owned: Owned) -> bool:
+    """Whether the recovery that asks has been cancelled, by a newer one or with the partition.
+
+    Cancelling alone does not end it: while aiokafka's consumer stops, it swallows the cancellation
+    (``NoGroupCoordinator.close``), and the recovery would make a partition ready that has to be
+    read again, or go on in a store that is closed.
+    """
+    return owned.lost or owned.recovery is not asyncio.current_task()

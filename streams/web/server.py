@@ -168,7 +168,11 @@ class WebServer(Service):  # type: ignore[misc]  # mode ships no types
             {
                 "ready": ready,
                 "partitions": sorted(owned),
-                "recovering": sorted(n for n, partition in owned.items() if not partition.ready),
+                "recovering": sorted(
+                    n
+                    for n, partition in owned.items()
+                    if not self._app.tables_.publishes(partition)
+                ),
                 "unexplained": {
                     f"{topic}[{number}]": difference
                     for number, partition in owned.items()
@@ -230,7 +234,7 @@ class WebServer(Service):  # type: ignore[misc]  # mode ships no types
             if wanted is not None:
                 question["with_dossiers"] = request.query["with_dossiers"]
             return await self._ask_owner(request, code, number, question)
-        if not owned.ready:
+        if not app.tables_.publishes(owned):
             return _json(
                 {"error": f"agency {code!r} is being recovered; try again soon", "agency": code},
                 503,

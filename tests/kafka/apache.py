@@ -44,7 +44,8 @@ class ApacheKafka:
     def __init__(self, directory: Path, brokers: int = 1) -> None:
         self._directory = directory
         self._jars = jars()
-        self._cluster_id = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        # Never with a "-" in front, which the format tool would take for an option.
+        self._cluster_id = "k" + urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")[1:]
         ports = _free_ports(2 * brokers)
         self._ports, self._controllers = ports[:brokers], ports[brokers:]
         self._nodes: list[subprocess.Popen[bytes] | None] = [None] * brokers

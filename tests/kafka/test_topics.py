@@ -16,6 +16,8 @@ from tests.conftest import Broker
 FOREVER = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
 EVENT = {**FOREVER, "message.timestamp.type": "LogAppendTime"}
 COMPACT = {"cleanup.policy": "compact"}
+WRITTEN = {"message.timestamp.type": "LogAppendTime"}
+"""What workers write is stamped by the broker, whatever their clocks say."""
 
 
 async def actual_topics(broker: Broker, prefix: str) -> dict[str, tuple[int, dict[str, str]]]:
@@ -47,9 +49,9 @@ def test_the_catalogue_is_the_contracts() -> None:
         "hoso.catalogue": EVENT,
         "hoso.agencies": COMPACT,
         "hoso.targets": COMPACT,
-        "hoso.agency-months": COMPACT,
-        "hoso.dead-letters": FOREVER,
-        "hoso-dossiers-changelog": {**COMPACT, "min.compaction.lag.ms": "3600000"},
+        "hoso.agency-months": COMPACT | WRITTEN,
+        "hoso.dead-letters": FOREVER | WRITTEN | {"max.message.bytes": "2097152"},
+        "hoso-dossiers-changelog": COMPACT | WRITTEN | {"min.compaction.lag.ms": "3600000"},
     }
     assert {(spec.partitions, spec.replication) for spec in specs} == {(12, 3)}
     assert [spec.name for spec in specs if spec.compact] == [

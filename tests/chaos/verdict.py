@@ -1,0 +1,229 @@
+"""The end of a campaign: what should have come out, what did, and every difference."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from fractions import Fraction
+from functools import lru_cache
+from itertools import product
+from typing import Any, NamedTuple
+
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+
+from streams.kafka.offsets import end_offsets
+from streams.kafka.partitioner import partition_for
+from tests.chaos.portals import AS_OF_DAYS, BAD_HEADER, Country, reference
+from tests.oracle import DEFINITIONS, GROUPS, PERIODS, Event, Oracle, Row
+
+EVENTS = ("submissions", "processing", "catalogue")
+
+
+class Ask(NamedTuple):
+    """A question to the API."""
+
+    period: str
+    as_of: str
+    definition: str
+
+
+Rows = dict[str, dict[str, Any]]
+"""Scope → name of a figure (``previous_year.online_processed_ratio``) → its value."""
+
+ASKS = [
+    Ask(period, day.isoformat(), definition)
+    for period, day, definition in product(PERIODS, AS_OF_DAYS, DEFINITIONS)
+]
+
+_NOT_IN_THE_API = {
+    *("on_time", "due", "eligible", "eligible_at_level4"),
+    *("listed", "listed_at_level34", "listed_at_level4"),
+}
+_NOT_COMPARED = {"name", "last_event_at"}
+
+
+class PatientOracle(Oracle):
+    """The oracle with its loops shortened, not changed, for a million events.
+
+    Takes the facts agency by agency; looks for a service's dossiers among those of the service;
+    remembers what it has counted, and adds up groups from their agencies.
+    """
+
+    def __init__(self, told: list[Event], facts: Iterator[tuple[str, list[Event]]]) -> None:
+        super().__init__(told)
+        self._of_service: dict[tuple[str, str], list[Any]] = defaultdict(list)
+        for code, events in facts:
+            alone = Oracle([e for e in told if e["key"] == code] + events)
+            self._dossiers[code] = alone._dossiers[code]
+            self._listings[code] = alone._listings[code]
+            for dossier in alone._dossiers[code]:
+                self._of_service[code, dossier.service].append(dossier)
+        self._in_force = lru_cache(maxsize=None)(super()._in_force)  # type: ignore[method-assign]
+        self._counted: dict[tuple[str, date, str, str], Row] = {}
+
+    def _online_days(
+        self, agency: str, service: str, as_of: date, period: str, definition: str
+    ) -> list[date]:
+        everything = self._dossiers
+        self._dossiers = {agency: self._of_service[agency, service]}
+        try:
+            return super()._online_days(agency, service, as_of, period, definition)
+        finally:
+            self._dossiers = everything
+
+    def _counts(self, scope: str, as_of: date, period: str, definition: str) -> Row:
+        if scope not in GROUPS:
+            at = scope, as_of, period, definition
+            if at not in self._counted:
+                self._counted[at] = super()._counts(scope, as_of, period, definition)
+            return self._counted[at]
+        parts = [self._counts(code, as_of, period, definition) for code in self._members(scope)]
+        return {
+            name: {c: sum(part[name][c] for part in parts) for c in value}
+            if isinstance(value, Mapping)
+            else sum(part[name] for part in parts)
+            for name, value in parts[0].items()
+        }
+
+
+@dataclass
+class Expected:
+    """The truth, from the seed alone."""
+
+    figures: dict[Ask, Rows]
+    distinct: int
+    """Different accepted events."""
+
+
+def expected(country: Country, taken: Mapping[str, int]) -> Expected:
+    """What the first ``taken`` records of each portal must give; takes minutes for a million."""
+    distinct = 0
+
+    def facts() -> Iterator[tuple[str, list[Event]]]:
+        nonlocal distinct
+        for code, events in country.accepted(taken):
+            distinct += len(events)
+            yield code, list(events)
+
+    oracle = PatientOracle(list(reference()), facts())
+    figures = {}
+    for ask in ASKS:
+        rows = oracle.figures(date.fromisoformat(ask.as_of), ask.period, ask.definition)
+        figures[ask] = {
+            scope: _flat({name: row[name] for name in row if name not in _NOT_IN_THE_API})
+            for scope, row in rows.items()
+        }
+    return Expected(figures, distinct)
+
+
+def rows_of(answer: Mapping[str, Any]) -> Rows:
+    """The rows of an answer of the API, in the shape of what is expected."""
+    return {
+        row["scope"]: _flat({name: row[name] for name in row if name not in _NOT_COMPARED})
+        for row in answer["rows"]
+    }
+
+
+def _flat(row: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in row.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{name}.")
+        elif name == "rank" and value is None:  # groups have no rank; the API names each indicator
+            flat |= {f"{prefix}rank.{i}": None for i in _INDICATORS}
+        else:
+            flat[prefix + name] = float(value) if isinstance(value, Fraction) else value
+    return flat
+
+
+_INDICATORS = ("services_with_dossiers", "online_processed")
+
+
+@dataclass
+class Comparison:
+    """Figures compared, and those that differ."""
+
+    figures: int = 0
+    differences: list[str] = field(default_factory=list)
+
+    def rows(self, where: str, ask: Ask, found: Rows, wanted: Rows) -> None:
+        """Every figure of every scope, and that there are no others."""
+        for scope in sorted(found.keys() | wanted.keys()):
+            ours, theirs = found.get(scope, {}), wanted.get(scope, {})
+            for name in sorted(ours.keys() | theirs.keys()):
+                self.figures += 1
+                if name not in ours or name not in theirs or ours[name] != theirs[name]:
+                    self.differences.append(
+                        f"{where}, {' '.join(ask)}: {scope} {name} is "
+                        f"{ours.get(name, 'missing')}, must be {theirs.get(name, 'missing')}"
+                    )
+
+
+@dataclass
+class Letters:
+    """The event topics held against the dead letters."""
+
+    records: int = 0
+    """In the event topics, forwarded copies included."""
+    distinct: int = 0
+    """Different good events among them."""
+    astray: int = 0
+    """Good ones on the wrong partition for their key."""
+    malformed: int = 0
+    letters: int = 0
+    distinct_letters: int = 0
+    problems: list[str] = field(default_factory=list)
+
+
+async def check_letters(bootstrap: str, prefix: str, partitions: int) -> Letters:
+    """Every malformed record has a dead letter with its reason, and no other record has one."""
+    found = Letters()
+    malformed: dict[tuple[str, int, int], str] = {}
+    good: set[int] = set()
+    for topic in EVENTS:
+        async for record in everything(bootstrap, prefix + topic, partitions):
+            found.records += 1
+            reason = dict(record.headers).get(BAD_HEADER)
+            if reason is not None:
+                malformed[record.topic, record.partition, record.offset] = reason.decode()
+            else:
+                good.add(hash(json.loads(record.value)["id"]))
+                if partition_for(record.key, partitions) != record.partition:
+                    found.astray += 1
+    found.malformed, found.distinct = len(malformed), len(good)
+    seen: Counter[tuple[str, int, int]] = Counter()
+    async for letter in everything(bootstrap, f"{prefix}dead-letters", partitions):
+        found.letters += 1
+        said = {name: value.decode() for name, value in letter.headers}
+        at = said["hoso-topic"], int(said["hoso-partition"]), int(said["hoso-offset"])
+        seen[at] += 1
+        if at not in malformed:
+            found.problems.append(f"dead letter of a good record {at}: {said['hoso-reason']}")
+        elif malformed[at] != said["hoso-reason"]:
+            found.problems.append(f"{at} is {malformed[at]}, its letter says {said['hoso-reason']}")
+    found.distinct_letters = len(seen)
+    found.problems += [f"no dead letter of {at}" for at in malformed.keys() - seen.keys()]
+    return found
+
+
+async def everything(
+    bootstrap: str, topic: str, partitions: int
+) -> AsyncIterator[ConsumerRecord[bytes, bytes]]:
+    """Every record of a topic up to its ends as of now."""
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=bootstrap, enable_auto_commit=False, auto_offset_reset="earliest"
+    )
+    await consumer.start()
+    try:
+        tps = [TopicPartition(topic, number) for number in range(partitions)]
+        consumer.assign(tps)
+        ends = await end_offsets(consumer, tps)
+        while behind := [tp for tp in tps if await consumer.position(tp) < ends[tp]]:
+            for records in (await consumer.getmany(*behind, timeout_ms=500)).values():
+                for record in records:
+                    yield record
+    finally:
+        await consumer.stop()
