@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check mutants chaos simulate bench clean
+.PHONY: help demo test check mutants chaos simulate monitoring bench clean
 
 help: ## Say what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -51,6 +51,14 @@ endif
 
 simulate: $(READY) ## Simulated crashes without a broker, SEEDS=50000 for a night
 	$(BIN)/python -m tests.chaos.simulate --seeds $(SEEDS)
+
+monitoring: $(READY) ## Check rules, alerts and notifications with real Prometheus and Alertmanager
+	.ci/install-tools
+	promtool check config prometheus/prometheus.yml
+	promtool check rules prometheus/rules/*.yml
+	promtool test rules prometheus/tests/*.yml
+	amtool check-config prometheus/alertmanager.yml
+	CI=true $(BIN)/python -m pytest tests/monitoring -k 'not unit_tests'
 
 clean: ## Remove what was set up and built here
 	rm -rf $(VENV) .cache build *.egg-info
