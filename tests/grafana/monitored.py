@@ -1,0 +1,261 @@
+"""A real Prometheus that scrapes a real worker which has taken in the scenario ``published``.
+
+The past is real too: before the worker shows 25 August 2022 it is started with the as-of days of
+a week and of a year before, and what it then shows is written into Prometheus' storage under the
+time of a week and of a year ago, so that panels that look back have something to look at.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from streams.kafka.broker import EmbeddedBroker, die_with_parent, free_port
+
+ROOT = Path(__file__).parents[2]
+AS_OF = "2022-08-25"
+DAY_SECONDS = 86_400
+PAST = {"2021-08-25": 365, "2022-08-18": 7}
+"""As-of day → days ago at which its figures are put into the storage."""
+
+JOB = "hoso"
+_RULES = ROOT / "prometheus" / "rules"
+
+
+class Process:
+    """A program in the background, with its output in a file."""
+
+    def __init__(
+        self, name: str, command: list[str], home: Path, environment: Mapping[str, str]
+    ) -> None:
+        self._name = name
+        self._log = home / f"{name}.log"
+        with self._log.open("ab") as output:
+            self._process = subprocess.Popen(
+                command,
+                cwd=ROOT,
+                env={**os.environ, **environment},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                preexec_fn=die_with_parent(),
+            )
+
+    def wait_for(self, holds: Callable[[], bool], what: str, seconds: float = 120.0) -> None:
+        """Poll until it holds; fail with the log when the time is up or the program has ended."""
+        deadline = time.monotonic() + seconds
+        while not _answered(holds):
+            assert self._process.poll() is None, f"{self._name} ended:\n{self.log}"
+            assert time.monotonic() < deadline, f"not {what} within {seconds:g} s:\n{self.log}"
+            time.sleep(0.1)
+
+    def ended_well(self, seconds: float) -> None:
+        """Wait for its end; fail unless the exit code is 0."""
+        assert self._process.wait(seconds) == 0, f"{self._name} failed:\n{self.log}"
+
+    @property
+    def log(self) -> str:
+        """The end of what it printed."""
+        return self._log.read_text(errors="replace")[-3000:]
+
+    def stop(self) -> None:
+        """SIGTERM, and SIGKILL when that does not help."""
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            self._process.wait(30)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+class Monitored:
+    """Broker, portals, worker and Prometheus; a context manager."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.worker_port = free_port()
+        self.port = free_port()
+        self.scraped_since = 0.0
+        self._broker = EmbeddedBroker()
+        self._running: list[Process] = []
+
+    def __enter__(self) -> Self:
+        self._broker.__enter__()
+        try:
+            self._start()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in reversed(self._running):
+            process.stop()
+        self._broker.__exit__(None, None, None)
+
+    def _start(self) -> None:
+        hoso = [sys.executable, "-m", "streams"]
+        worker = None
+        first, *others = [*PAST, AS_OF]
+        portals = None
+        for as_of in (first, *others):
+            if worker is not None:
+                worker.stop()
+                self._running.remove(worker)
+            worker = Process("worker", [*hoso, "worker"], self.home, self._environment(as_of))
+            self._running.append(worker)
+            worker.wait_for(self._ready, "ready")
+            if portals is None:
+                portals = Process(
+                    "portals",
+                    [*hoso, "simulate", "--scenario", "published"],
+                    self.home,
+                    self._environment(as_of),
+                )
+                portals.ended_well(150)
+            worker.wait_for(self._caught_up, "caught up", 150)
+            if as_of in PAST:
+                self._remember(as_of)
+        self._start_prometheus()
+
+    def _environment(self, as_of: str) -> dict[str, str]:
+        return {
+            "HOSO_BROKERS": self._broker.bootstrap,
+            "HOSO_AS_OF": as_of,
+            "HOSO_WEB_PORT": str(self.worker_port),
+            "HOSO_DATA_DIR": str(self.home / "data"),
+        }
+
+    def scrape(self) -> str:
+        """What the worker shows now."""
+        return _get(f"http://127.0.0.1:{self.worker_port}/metrics").decode()
+
+    def _ready(self) -> bool:
+        return "hoso_ready 1.0" in self.scrape()
+
+    def _caught_up(self) -> bool:
+        lags = [line for line in self.scrape().splitlines() if line.startswith("hoso_consumer_lag")]
+        return self._ready() and bool(lags) and all(line.endswith(" 0.0") for line in lags)
+
+    def _remember(self, as_of: str) -> None:
+        """Write what the worker shows into the storage, under an earlier time."""
+        at = int(time.time()) - PAST[as_of] * DAY_SECONDS
+        own = f'instance="127.0.0.1:{self.worker_port}",job="{JOB}"'
+        lines = []
+        for line in self.scrape().splitlines():
+            series, _, value = line.rpartition(" ")
+            name, brace, labels = series.partition("{")
+            if line.startswith("#") or not name.startswith("hoso_"):
+                continue
+            both = f"{own},{labels}" if brace else f"{own}}}"
+            lines.append(f"{name}{{{both} {value} {at}")
+        families = sorted({line.partition("{")[0] for line in lines})
+        text = "".join(
+            f"# TYPE {family} unknown\n"
+            + "".join(f"{line}\n" for line in lines if line.startswith(f"{family}{{"))
+            for family in families
+        )
+        source = self.home / f"{as_of}.txt"
+        source.write_text(f"{text}# EOF\n")
+        subprocess.run(
+            [
+                *("promtool", "tsdb", "create-blocks-from", "openmetrics"),
+                *("--max-block-duration=24h", str(source), str(self.home / "tsdb")),
+            ],
+            check=True,
+            capture_output=True,
+        )
+
+    def _start_prometheus(self) -> None:
+        config = self.home / "prometheus.yml"
+        config.write_text(
+            json.dumps(  # every JSON document is a YAML document
+                {
+                    "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
+                    "rule_files": [str(path) for path in sorted(_RULES.glob("*.yml"))],
+                    "scrape_configs": [
+                        {
+                            "job_name": JOB,
+                            "static_configs": [{"targets": [f"127.0.0.1:{self.worker_port}"]}],
+                        }
+                    ],
+                }
+            )
+        )
+        prometheus = Process(
+            "prometheus",
+            [
+                *("prometheus", f"--config.file={config}"),
+                f"--storage.tsdb.path={self.home / 'tsdb'}",
+                "--storage.tsdb.retention.time=10y",
+                f"--web.listen-address=127.0.0.1:{self.port}",
+            ],
+            self.home,
+            {},
+        )
+        self._running.append(prometheus)
+        self.scraped_since = time.time()
+        prometheus.wait_for(
+            lambda: len(self.query("last_over_time(hoso_ready[1m]) == 1")) == 1, "scraping"
+        )
+
+    def query(self, expression: str) -> list[dict[str, Any]]:
+        """The series of an instant query now. Fails with what Prometheus says of a wrong one."""
+        return self._ask("query", query=expression)
+
+    def query_range(self, expression: str, seconds: float, step: float) -> list[dict[str, Any]]:
+        """The series of a range query over the last ``seconds``."""
+        now = time.time()
+        return self._ask(
+            "query_range",
+            query=expression,
+            start=str(now - seconds),
+            end=str(now),
+            step=str(step),
+        )
+
+    def _ask(self, endpoint: str, **parameters: str) -> list[dict[str, Any]]:
+        body = urllib.parse.urlencode(parameters).encode()
+        url = f"http://127.0.0.1:{self.port}/api/v1/{endpoint}"
+        try:
+            answer = json.loads(_get(url, body))
+        except urllib.error.HTTPError as error:
+            raise AssertionError(f"{error.read().decode()}\n{parameters['query']}") from None
+        found: list[dict[str, Any]] = answer["data"]["result"]
+        return found
+
+    def send_rejected(self, agency: str, count: int) -> None:
+        """Send records that are not JSON, with an agency's key."""
+        import asyncio
+
+        from aiokafka import AIOKafkaProducer
+
+        async def send() -> None:
+            async with AIOKafkaProducer(bootstrap_servers=self._broker.bootstrap) as producer:
+                for _ in range(count):
+                    await producer.send_and_wait("hoso.submissions", b"not json", agency.encode())
+
+        asyncio.run(send())
+
+
+def _get(url: str, body: bytes | None = None) -> bytes:
+    with urllib.request.urlopen(url, body, timeout=30) as answer:
+        found: bytes = answer.read()
+        return found
+
+
+def _answered(holds: Callable[[], bool]) -> bool:
+    try:
+        return holds()
+    except (OSError, urllib.error.URLError):
+        return False
