@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench clean
+.PHONY: help demo test check dashboards env bench clean
 
 help: ## Say what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -28,6 +28,12 @@ check: $(READY) ## Lint, formatting, types, import contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+dashboards: $(READY) ## Write grafana/dashboards from their source
+	$(BIN)/python -m grafana.src
+
+env: ## Write .env for docker compose, with random passwords
+	@$(PYTHON) grafana/make_env.py
 
 bench: $(READY) ## Throughput beside a bare consumer loop, as a ratio
 	$(BIN)/python -m bench.throughput --engines bare-aiokafka,hoso-memory --rounds 3

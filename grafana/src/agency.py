@@ -108,7 +108,7 @@ def _missing(indicator: Indicator) -> Figures:
             Query(denominator(indicator, **_WHO), Text("trên", "of")),
         ],
         COUNT,
-        width=8,
+        width=12,
     )
 
 
@@ -124,7 +124,7 @@ def _graph(indicator: Indicator) -> Graph:
         NAMES[indicator],
         Text(
             "Tỷ lệ theo thời gian, mục tiêu và năm trước. Tiến độ (chỉ với kỳ năm): đường thẳng "
-            "từ 0 ngày 1/1 đến mục tiêu ngày 31/12; với hồ sơ trực tuyến, tiến độ chính là mục tiêu.",
+            "từ 0 ngày 1/1 đến mục tiêu ngày 31/12; với hồ sơ, tiến độ chính là mục tiêu.",
             "The share over time, target and last year. Pace (for the year only): a straight line "
             "from 0 on 1 January to the target on 31 December; for dossiers it is the target.",
         ),

@@ -7,6 +7,7 @@ time of a week and of a year ago, so that panels that look back have something t
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -20,7 +21,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
+from aiokafka import AIOKafkaProducer
+
 from streams.kafka.broker import EmbeddedBroker, die_with_parent, free_port
+from streams.kafka.partitioner import partition_for
 
 ROOT = Path(__file__).parents[2]
 AS_OF = "2022-08-25"
@@ -209,6 +213,12 @@ class Monitored:
             lambda: len(self.query("last_over_time(hoso_ready[1m]) == 1")) == 1, "scraping"
         )
 
+    def wait_until_seen(self, metric: str, total: float) -> None:
+        """Return when Prometheus has scraped this sum, twice."""
+        self._running[-1].wait_for(
+            lambda: len(self.query(f"sum({metric} offset 2s) >= {total}")) == 1, f"{metric} seen"
+        )
+
     def query(self, expression: str) -> list[dict[str, Any]]:
         """The series of an instant query now. Fails with what Prometheus says of a wrong one."""
         return self._ask("query", query=expression)
@@ -235,17 +245,49 @@ class Monitored:
         return found
 
     def send_rejected(self, agency: str, count: int) -> None:
-        """Send records that are not JSON, with an agency's key."""
-        import asyncio
-
-        from aiokafka import AIOKafkaProducer
+        """Send submissions of an agency that are dated years ahead, and wait until they are in."""
+        event = {
+            "specversion": "1.0",
+            "source": f"/portals/{agency}",
+            "type": "hoso.dossier.submitted.v1",
+            "time": "2022-01-05T09:00:00+07:00",
+            "data": {
+                "dossier": f"{agency}-ahead",
+                "agency": agency,
+                "service": "1.000001",
+                "channel": "online",
+                "submitted_at": "2099-01-05T08:59:58+07:00",
+            },
+        }
 
         async def send() -> None:
             async with AIOKafkaProducer(bootstrap_servers=self._broker.bootstrap) as producer:
-                for _ in range(count):
-                    await producer.send_and_wait("hoso.submissions", b"not json", agency.encode())
+                for number in range(count):
+                    value = json.dumps({**event, "id": f"ahead-{number}"}).encode()
+                    await producer.send_and_wait(
+                        "hoso.submissions",
+                        value,
+                        agency.encode(),
+                        partition=partition_for(agency.encode(), 12),
+                    )
 
+        before = self._rejected()
         asyncio.run(send())
+        self._running[0].wait_for(lambda: self._rejected() >= before + count, "rejected")
+
+    def _rejected(self) -> float:
+        lines = self.scrape().splitlines()
+        return sum(
+            float(line.rpartition(" ")[2])
+            for line in lines
+            if line.startswith("hoso_events_rejected_total{")
+        )
+
+    def shares(self, as_of: str = AS_OF) -> dict[str, dict[str, Any]]:
+        """The rows of the API by scope, for the year."""
+        query = f"period=year&as_of={as_of}&definition=mic-2022"
+        url = f"http://127.0.0.1:{self.worker_port}/api/v1/indicators?{query}"
+        return {row["scope"]: row for row in json.loads(_get(url))["rows"]}
 
 
 def _get(url: str, body: bytes | None = None) -> bytes:
