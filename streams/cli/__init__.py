@@ -11,6 +11,7 @@ from streams.cli.broker import broker
 from streams.cli.demo import demo
 from streams.cli.errors import Commands
 from streams.cli.events import publish, validate
+from streams.cli.export import export
 from streams.cli.reference import reference
 from streams.cli.report import report
 from streams.cli.simulate import simulate
@@ -56,5 +57,6 @@ for _command in (
     validate,
     simulate,
     report,
+    export,
 ):
     main.add_command(_command)
