@@ -89,7 +89,6 @@ class Monitored:
         self.home = home
         self.worker_port = free_port()
         self.port = free_port()
-        self.scraped_since = 0.0
         self._broker = EmbeddedBroker()
         self._running: list[Process] = []
 
@@ -208,7 +207,8 @@ class Monitored:
             {},
         )
         self._running.append(prometheus)
-        self.scraped_since = time.time()
+        ready = f"http://127.0.0.1:{self.port}/-/ready"
+        prometheus.wait_for(lambda: bool(_get(ready)), "started")
         prometheus.wait_for(
             lambda: len(self.query("last_over_time(hoso_ready[1m]) == 1")) == 1, "scraping"
         )
