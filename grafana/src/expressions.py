@@ -50,16 +50,26 @@ def series(metric: Metric, at: At = NOW, /, **matchers: str) -> str:
             sign = "=~" if value.startswith("~") else "="
             parts.append(f'{label}{sign}"{value.removeprefix("~")}"')
     selector = f"{metric.name}{{{','.join(parts)}}}"
+    offset = f" offset {at.ago}" if at.ago else ""
     if at.window:
-        offset = f" offset {at.ago}" if at.ago else ""
         return f"last_over_time({selector}[{at.window}]{offset})"
-    return selector
+    return selector + offset
+
+
+def highest(by: str, metric: Metric, at: At = NOW, /, **matchers: str) -> str:
+    """The maximum over the workers: of what is shown at the moment, and only where nobody shows
+    anything of the last samples before it. The last sample of a worker that has since given an
+    agency away may be higher than what is shown of it now."""
+    at_the_moment = f"max{by} ({series(metric, At('', at.ago), **matchers)})"
+    if not at.window:
+        return at_the_moment
+    return f"({at_the_moment} or max{by} ({series(metric, at, **matchers)}))"
 
 
 def state(metric: Metric, at: At = NOW, also: str = "", /, **matchers: str) -> str:
     """A state metric per agency, of whichever worker shows it; ``also`` names a further label."""
     labels = f"agency, kind, {also}" if also else "agency, kind"
-    return f"max by ({labels}) ({series(metric, at, **matchers)})"
+    return highest(f" by ({labels})", metric, at, **matchers)
 
 
 def ratio(indicator: Indicator, at: At = NOW, period: str = "$period", /, **who: str) -> str:
@@ -93,14 +103,13 @@ def numerator(indicator: Indicator, at: At = NOW, period: str = "$period", /, **
 def incomplete(at: At = NOW) -> str:
     """Something while partitions are missing or a worker recovers; nothing when all is shown, and
     nothing in a backfilled past, which has no partitions."""
-    topic = {"topic": "~.*submissions"}
-    # Joined to the offset, the day before counts, not today.
+    topic, moment = {"topic": "~.*submissions"}, At("", at.ago)
     seen = series(metrics.CONSUMER_LAG, At("1d", at.ago), **topic)
-    shown = series(metrics.CONSUMER_LAG, at, **topic)
+    shown = series(metrics.CONSUMER_LAG, moment, **topic)
     return (
         f"(count(count by (partition) ({seen})) > "
         f"(count(count by (partition) ({shown})) or on () vector(0)) "
-        f"or on () (min({series(metrics.READY, at)}) == 0))"
+        f"or on () (min({series(metrics.READY, moment)}) == 0))"
     )
 
 
@@ -171,7 +180,7 @@ def missing(indicator: Indicator, /, **who: str) -> str:
 
 def as_of(at: At = NOW) -> str:
     """The as-of day as seconds at which UTC's calendar shows Vietnam's day."""
-    return f"(max({series(metrics.AS_OF, at)}) + {_VIETNAM_SECONDS})"
+    return f"({highest('', metrics.AS_OF, at)} + {_VIETNAM_SECONDS})"
 
 
 def pace(at: At = NOW, /, **who: str) -> str:

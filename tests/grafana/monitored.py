@@ -23,6 +23,7 @@ from typing import Any, Self
 
 from aiokafka import AIOKafkaProducer
 
+from streams import metrics
 from streams.kafka.broker import EmbeddedBroker, die_with_parent, free_port
 from streams.kafka.partitioner import partition_for
 
@@ -33,6 +34,7 @@ PAST = {"2021-08-25": 365, "2022-08-18": 7}
 """As-of day → days ago at which its figures are put into the storage."""
 
 JOB = "hoso"
+_STATE = {metric.name for metric in metrics.STATE}
 _RULES = ROOT / "prometheus" / "rules"
 
 
@@ -151,14 +153,14 @@ class Monitored:
         return self._ready() and bool(lags) and all(line.endswith(" 0.0") for line in lags)
 
     def _remember(self, as_of: str) -> None:
-        """Write what the worker shows into the storage, under an earlier time."""
+        """Write the state that the worker shows into the storage, under an earlier time."""
         at = int(time.time()) - PAST[as_of] * DAY_SECONDS
         own = f'instance="127.0.0.1:{self.worker_port}",job="{JOB}"'
         lines = []
         for line in self.scrape().splitlines():
             series, _, value = line.rpartition(" ")
             name, brace, labels = series.partition("{")
-            if line.startswith("#") or not name.startswith("hoso_"):
+            if name not in _STATE:
                 continue
             both = f"{own},{labels}" if brace else f"{own}}}"
             lines.append(f"{name}{{{both} {value} {at}")

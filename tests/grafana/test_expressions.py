@@ -110,6 +110,22 @@ def test_an_agency_on_two_workers_counts_once(tmp_path: Path) -> None:
     _expect(tmp_path, twice, promql.pooled("services_with_dossiers"), 100, {"{}": 4 / 16})
 
 
+def test_what_a_worker_showed_before_it_gave_an_agency_away_is_not_read(tmp_path: Path) -> None:
+    """The first worker shows 5 of 10 until minute 60; then a correction; the second shows 4."""
+    before = _agency("H01", 0, 4, 5, 10)
+    after = {
+        series.replace('instance="w1"', 'instance="w2"'): f"_x60 {values.replace('x200', 'x140')}"
+        for series, values in _agency("H01", 0, 4, 4, 10).items()
+    }
+    gone = {series: values.replace("x200", "x59 stale") for series, values in before.items()}
+    share = promql.ratio("online_processed", At("90m"))
+    labels = '{agency="H01",kind="province"}'
+    _expect(tmp_path, gone | after, share, 50, {labels: 0.5})
+    _expect(tmp_path, gone | after, share, 70, {labels: 0.4})
+    # Where nobody shows it, the last sample stands in: a backfilled past has one a day.
+    _expect(tmp_path, gone, share, 70, {labels: 0.5})
+
+
 def test_no_denominator_no_share(tmp_path: Path) -> None:
     empty = _agency("H01", 0, 0, 0, 0) | _partitions(2) | READY
     for indicator in promql.INDICATORS:
