@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check dashboards env bench clean
+.PHONY: help demo test check dashboards env bench monitoring clean
 
 help: ## Say what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -37,6 +37,14 @@ env: ## Write .env for docker compose, with random passwords
 
 bench: $(READY) ## Throughput beside a bare consumer loop, as a ratio
 	$(BIN)/python -m bench.throughput --engines bare-aiokafka,hoso-memory --rounds 3
+
+monitoring: $(READY) ## Check rules, alerts and notifications with real Prometheus and Alertmanager
+	.ci/install-tools
+	promtool check config prometheus/prometheus.yml
+	promtool check rules prometheus/rules/*.yml
+	promtool test rules prometheus/tests/*.yml
+	amtool check-config prometheus/alertmanager.yml
+	CI=true $(BIN)/python -m pytest tests/monitoring
 
 clean: ## Remove what was set up and built here
 	rm -rf $(VENV) .cache build *.egg-info
