@@ -38,13 +38,13 @@ env: ## Write .env for docker compose, with random passwords
 bench: $(READY) ## Throughput beside a bare consumer loop, as a ratio
 	$(BIN)/python -m bench.throughput --engines bare-aiokafka,hoso-memory --rounds 3
 
-monitoring: $(READY) ## Check rules, alerts and notifications with real Prometheus and Alertmanager
+monitoring: $(READY) ## Check rules, alerts, dashboards and docker compose with real programs
 	.ci/install-tools
 	promtool check config prometheus/prometheus.yml
 	promtool check rules prometheus/rules/*.yml
 	promtool test rules prometheus/tests/*.yml
 	amtool check-config prometheus/alertmanager.yml
-	CI=true $(BIN)/python -m pytest tests/monitoring
+	CI=true $(BIN)/python -m pytest tests/monitoring tests/grafana tests/compose
 
 clean: ## Remove what was set up and built here
 	rm -rf $(VENV) .cache build *.egg-info
