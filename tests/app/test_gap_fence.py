@@ -69,15 +69,19 @@ async def test_a_gap_is_lost_records_or_a_hole(
     intake: Log, known: int, fetched: list[int], log: list[int], lost: int | None
 ) -> None:
     intake.offsets = log
-    assert await intake._first_lost(owned(known), "t", records(*fetched)) == lost
+    first_lost, absent = await intake._gap(owned(known), "t", records(*fetched))
+    assert first_lost == lost
+    if lost is None:
+        present = {offset for offset in fetched if offset >= known}
+        assert absent == max((known - 1, *fetched)) + 1 - known - len(present)
 
 
 async def test_a_known_hole_is_not_asked_for_again_but_hides_nothing_behind_it(intake: Log) -> None:
     intake.offsets = [0, 1, 2, 5, 6, 7]
-    assert await intake._first_lost(owned(3), "t", records(5, 6, 7)) is None
-    assert await intake._first_lost(owned(3), "t", records(5, 6, 7)) is None
+    assert (await intake._gap(owned(3), "t", records(5, 6, 7)))[0] is None
+    assert (await intake._gap(owned(3), "t", records(5, 6, 7)))[0] is None
     assert intake.asked == 1
-    assert await intake._first_lost(owned(3), "t", records(7)) == 5
+    assert (await intake._gap(owned(3), "t", records(7)))[0] == 5
 
 
 @pytest.mark.parametrize("broker", [pytest.param("kafka", marks=pytest.mark.kafka)], indirect=True)
