@@ -57,9 +57,9 @@ def export() -> None:
 def openmetrics(first: date, last: date, definition: str | None, output: Path | None) -> None:
     """Write daily samples of every state metric as OpenMetrics text.
 
-    For Prometheus' past: `promtool tsdb create-blocks-from openmetrics FILE DIR`. A day's sample is
-    what /metrics shows at its last second, from the topics agency-months, agencies and targets.
-    When an agency was last heard of is not in it: that is known as of now only.
+    For Prometheus' past, by `promtool tsdb create-blocks-from openmetrics` (docs/metrics.md). A
+    day's sample is what /metrics shows at its last second, from the topics agency-months, agencies
+    and targets. When an agency was last heard of is not in it: that is known as of now only.
     """
     settings = load_settings()
     if first > last:
