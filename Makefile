@@ -64,7 +64,7 @@ monitoring: $(READY) ## Check rules, alerts, dashboards and docker compose with 
 	promtool check rules prometheus/rules/*.yml
 	promtool test rules prometheus/tests/*.yml
 	amtool check-config prometheus/alertmanager.yml
-	CI=true $(BIN)/python -m pytest tests/monitoring tests/grafana tests/compose
+	CI=true $(BIN)/python -m pytest tests/monitoring tests/grafana tests/compose -k 'not unit_tests'
 
 clean: ## Remove what was set up and built here
 	rm -rf $(VENV) .cache build *.egg-info

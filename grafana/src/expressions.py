@@ -162,6 +162,16 @@ def every_group(nation: str, kinds: str) -> str:
     return f'label_replace({nation}, "kind", "national", "", "") or ({kinds})'
 
 
+def kind_number(figure: str) -> str:
+    """1 for a ministry, 2 for a province, of the agencies that a figure has."""
+    numbers = (
+        f"0 * {target(name, kind=kind)} + {number} or 0 * {ratio(name, kind=kind)} + {number}"
+        for number, kind in ((1, "ministry"), (2, "province"))
+        for name in INDICATORS
+    )
+    return f"({' or '.join(numbers)}) and {figure}"
+
+
 def met(share: str, aim: str) -> str:
     """1 where a share is at its target or above, 0 below it."""
     return f"({share}) >= bool ({aim}) - 1e-12"
@@ -210,8 +220,9 @@ def change(indicator: Indicator, /, **who: str) -> str:
 
 def last_met(indicator: Indicator, /, **who: str) -> str:
     """Milliseconds since 1970 of the last midnight (UTC) of 90 days on which the agency was at
-    its target, of those that are below it now."""
+    its target, of those that are below it now; 0 where there was none."""
     share = ratio(indicator, At("1d"), **who)
     aim = target(indicator, At("1d"), **who)
     then = f"max_over_time(timestamp({share} >= {aim})[90d:1d])"
-    return f"1000 * {then} and ({ratio(indicator, **who)} < {target(indicator, **who)})"
+    below = f"({ratio(indicator, **who)} < {target(indicator, **who)})"
+    return f"1000 * {then} and {below} or 0 * {below}"

@@ -11,6 +11,7 @@ from grafana.src.expressions import (
     Indicator,
     change,
     every_group,
+    kind_number,
     met,
     pooled,
     pooled_target,
@@ -21,6 +22,7 @@ from grafana.src.expressions import (
 )
 from grafana.src.panels import (
     COUNT,
+    KIND_NUMBERS,
     MET,
     Column,
     Figures,
@@ -172,6 +174,7 @@ def _ten(indicator: Indicator, best: bool) -> Table:
         ),
         [
             Column(Text("Tỷ lệ", "Share"), chosen, bar=True),
+            Column(Text("Nhóm", "Group"), kind_number(chosen), COUNT, names=KIND_NUMBERS),
             Column(TARGET, f"{target(indicator)} and {chosen}"),
             Column(
                 Text("Trạng thái", "State"),
@@ -180,7 +183,6 @@ def _ten(indicator: Indicator, best: bool) -> Table:
                 MET,
             ),
         ],
-        also=[("kind", Text("Nhóm", "Group"))],
         descending=best,
         width=12,
     )

@@ -70,6 +70,10 @@ UP = State(Text("✔ chạy", "✔ up"), Text("✘ ngừng", "✘ down"))
 CONSISTENT = State(Text("✘ lệch", "✘ differs"), Text("✔ khớp", "✔ agrees"), yes_is_good=False)
 
 
+KIND_NUMBERS = {"1": GROUPS["ministry"], "2": GROUPS["province"]}
+"""What ``expressions.kind_number`` gives."""
+
+
 def agency_names() -> ValueMapping:
     """Codes shown as names."""
     return _value_map({agency.code: (agency.name, None) for agency in agencies()})
@@ -225,6 +229,8 @@ class Column(NamedTuple):
     unit: Unit = SHARE
     state: State | None = None
     bar: bool = False
+    names: Mapping[str, Text] | None = None
+    """Texts of some values."""
 
 
 class Table(NamedTuple):
@@ -238,9 +244,7 @@ class Table(NamedTuple):
     sort: int = 0
     descending: bool = True
     also: Sequence[tuple[str, Text]] = ()
-    """Further labels that are shown, with their titles."""
-    drop: Sequence[str] = ()
-    """Labels that are not shown."""
+    """Further labels that are shown, with their titles; of a table with one column only."""
     width: int = WIDTH
     height: int = 12
 
@@ -297,20 +301,32 @@ class Table(NamedTuple):
                 panel = panel.override_by_name(
                     title.of(language), [_property("mappings", [agency_names()])]
                 )
-        return (
-            panel.with_transformation(DataTransformerConfig(id_val="merge", options={}))
-            .with_transformation(
-                DataTransformerConfig(
-                    id_val="organize",
-                    options={
-                        "excludeByName": {"Time": True, **dict.fromkeys(self.drop, True)},
-                        "indexByName": order,
-                        "renameByName": names,
-                    },
-                )
+        if not one:
+            # Joined, not merged: a query that finds nothing has no labels, and merging would then
+            # know no key and show no row at all. Joining leaves it out.
+            for transformation in self._joined():
+                panel = panel.with_transformation(transformation)
+        return panel.with_transformation(
+            DataTransformerConfig(
+                id_val="organize",
+                options={
+                    "excludeByName": {"Time": True},
+                    "indexByName": order,
+                    "renameByName": names,
+                },
             )
-            .build()
-        )
+        ).build()
+
+    def _joined(self) -> list[DataTransformerConfig]:
+        others = [name for name in ("Time", "kind") if name != self.label]
+        return [
+            DataTransformerConfig(
+                id_val="filterFieldsByName", options={"exclude": {"names": others}}
+            ),
+            DataTransformerConfig(
+                id_val="joinByField", options={"byField": self.label, "mode": "outer"}
+            ),
+        ]
 
     @staticmethod
     def _properties(column: Column, language: Language) -> list[DynamicConfigValue]:
@@ -320,6 +336,9 @@ class Table(NamedTuple):
         if column.state:
             found.append(_property("mappings", [column.state.mapping(language)]))
             found.append(_property("custom.cellOptions", {"type": "color-text"}))
+        if column.names:
+            texts = {value: (text.of(language), None) for value, text in column.names.items()}
+            found.append(_property("mappings", [_value_map(texts)]))
         if column.bar:
             found += [
                 _property("min", 0),

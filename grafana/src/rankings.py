@@ -69,7 +69,6 @@ def _ranking(indicator: Indicator, kind: str) -> Table:
             Column(of, denominator(indicator, kind=kind), COUNT),
             Column(LAST_YEAR, ratio(indicator, NOW, "${period}_last_year", kind=kind)),
         ],
-        drop=("kind",),
         height=16,
     )
 
@@ -99,7 +98,6 @@ def _volumes(kind: str) -> Table:
             Column(Text("Đúng hạn", "On time"), f"{on_time} / ({due} > 0)", bar=True),
             Column(Text("Sự kiện cuối cách đây", "Last event ago"), f"time() - {heard}", DURATION),
         ],
-        drop=("kind",),
         height=14,
     )
 

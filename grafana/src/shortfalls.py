@@ -7,6 +7,7 @@ from grafana.src.expressions import (
     NOW,
     Indicator,
     change,
+    kind_number,
     last_met,
     met,
     missing,
@@ -19,6 +20,7 @@ from grafana.src.nation import NAMES
 from grafana.src.panels import (
     ABOVE_LAST_YEAR,
     COUNT,
+    KIND_NUMBERS,
     MOMENT,
     ON_COURSE,
     Column,
@@ -35,6 +37,9 @@ DESCRIPTION = Text(
     "Cơ quan nào thiếu gì, thiếu bao nhiêu, từ khi nào, có kịp tiến độ không.",
     "Who misses what, by how much, since when, on course or not.",
 )
+
+
+_NEVER = {"0": Text("trước đó hoặc chưa bao giờ", "earlier or never")}
 
 
 def _below(indicator: Indicator, **who: str) -> str:
@@ -89,6 +94,7 @@ def _table(indicator: Indicator) -> Table:
     share, aim, below = ratio(indicator), target(indicator), _below(indicator)
     columns = [
         Column(Text("Còn thiếu", "Shortfall"), f"({shortfall(share, aim)}) and {below}", bar=True),
+        Column(Text("Nhóm", "Group"), kind_number(below), COUNT, names=KIND_NUMBERS),
         Column(Text("Số còn thiếu", "Missing"), f"{missing(indicator)} and {below}", COUNT),
         Column(Text("Tỷ lệ", "Share"), below),
         Column(TARGET, f"{aim} and {below}"),
@@ -113,22 +119,19 @@ def _table(indicator: Indicator) -> Table:
             Text("Thay đổi tuần qua (năm)", "Change in a week (year)"),
             f"({change(indicator)}) and {below}",
         ),
-        Column(Text("Đạt lần cuối", "Last met"), last_met(indicator), MOMENT),
+        Column(Text("Đạt lần cuối", "Last met"), last_met(indicator), MOMENT, names=_NEVER),
     ]
     return Table(
         NAMES[indicator],
         Text(
             "Mọi cơ quan dưới mục tiêu, thiếu nhiều nhất ở trên. Tiến độ: đường thẳng từ 0 đến mục "
             "tiêu của năm (chỉ với kỳ năm; với hồ sơ trực tuyến tiến độ chính là mục tiêu, nên ai "
-            "dưới mục tiêu là chậm). Đạt lần cuối: ngày cuối trong 90 ngày; trống là lâu hơn hoặc "
-            "chưa bao giờ.",
+            "dưới mục tiêu là chậm). Đạt lần cuối: ngày cuối trong 90 ngày.",
             "Every agency below its target, most missing first. Course: the line from 0 to the "
             "year's target (for the year only; for dossiers the pace is the target itself, so "
-            "whoever is below it is behind). Last met: the last day of 90; blank: longer ago or "
-            "never.",
+            "whoever is below it is behind). Last met: the last day of 90.",
         ),
         columns,
-        also=[("kind", Text("Nhóm", "Group"))],
         height=18,
     )
 

@@ -176,6 +176,20 @@ def test_columns_are_named_as_their_overrides_expect(path: Path) -> None:
         assert len(columns) == len(set(columns)), "two columns have one name"
 
 
+@every_dashboard
+def test_a_column_that_finds_nothing_does_not_empty_its_table(path: Path) -> None:
+    """Grafana's merge knows no key once a query gives no label; its join leaves that one out."""
+    for panel in panels(path):
+        if panel["type"] == "table":
+            steps = {step["id"]: step["options"] for step in panel["transformations"]}
+            assert "merge" not in steps, panel["title"]
+            if len(panel["targets"]) > 1:
+                label = steps["joinByField"]["byField"]
+                assert steps["joinByField"]["mode"] == "outer"
+                assert label not in steps["filterFieldsByName"]["exclude"]["names"]
+                assert label in steps["organize"]["renameByName"]
+
+
 def test_agencies_are_named_as_in_the_reference_data() -> None:
     with (ROOT / "streams/reference/agencies.csv").open(encoding="utf-8", newline="") as file:
         named = {row["code"]: row["name"] for row in csv.DictReader(file)}
@@ -281,17 +295,6 @@ def test_dashboard_linters_rules_hold(path: Path) -> None:
             for found in re.finditer(counter, target.expression):
                 before = target.expression[: found.start()]
                 assert before.endswith(("rate(", "increase(")), target.panel
-
-
-def test_dashboard_linter_itself_is_content() -> None:
-    linter = shutil.which("dashboard-linter")
-    if linter is None:
-        pytest.skip("grafana/dashboard-linter is not installed (go install did not find it)")
-    for path in FILES:
-        found = subprocess.run(
-            [linter, "lint", "--strict", str(path)], capture_output=True, text=True
-        )
-        assert found.returncode == 0, found.stdout
 
 
 def test_every_query_is_promql(tmp_path: Path) -> None:

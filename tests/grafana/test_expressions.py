@@ -217,3 +217,12 @@ def test_last_met_is_the_last_day_at_the_target_of_those_below_it(tmp_path: Path
     labels = '{agency="H01",kind="province"}'
     _expect(tmp_path, hours, expression, 47, {}, "h")
     _expect(tmp_path, hours, expression, 120, {labels: 2 * 86_400_000}, "h")
+    never = {**hours, next(iter(hours)): "0.5x128"}
+    _expect(tmp_path, never, expression, 120, {labels: 0}, "h")
+
+
+def test_kinds_are_numbered(tmp_path: Path) -> None:
+    world = _agency("G01", 1, 4, 1, 10, "ministry") | _agency("H01", 1, 4, 0, 0)
+    expected = {'{agency="G01",kind="ministry"}': 1, '{agency="H01",kind="province"}': 2}
+    figure = promql.ratio("services_with_dossiers")
+    _expect(tmp_path, world, promql.kind_number(figure), 100, expected)
