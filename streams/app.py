@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry
 
 from schemas.topics import EVENT_TOPICS, REFERENCE_TOPICS
 from streams.agents import Intake
-from streams.batching import BATCH_BYTES, BatchWriter, ChunkScheduler, ChunkSchema
+from streams.batching import BATCH_BYTES, BatchWriter, ChunkScheduler, ChunkSchema, Transport
 from streams.collector import StateCollector
 from streams.domain.calendar import ZONE
 from streams.domain.definitions import DEFINITIONS
@@ -67,6 +67,9 @@ class HosoApp(faust.App):  # type: ignore[misc]  # Faust ships no types
     clock: Clock
     started_at: float
     _rows: AIOKafkaProducer | None = None
+
+    def _new_transport(self) -> Transport:
+        return Transport(self.conf.broker_consumer, self)
 
     async def on_start(self) -> None:
         """Have views and producer running before the first partition is assigned."""
@@ -171,7 +174,7 @@ def create_app(
         broker_heartbeat_interval=1,
         broker_commit_interval=1.0,
         broker_max_poll_records=4000,
-        consumer_max_fetch_size=2 * 1024 * 1024,
+        consumer_max_fetch_size=4 * 1024 * 1024,
         canonical_url=f"http://{advertised}:{settings.web_port}",
         datadir=settings.data_dir,
         worker_redirect_stdouts=False,
