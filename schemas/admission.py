@@ -19,8 +19,6 @@ _FACTS: Final = (SubmittedEvent, ProcessedEvent, ListedEvent)
 TOLERANCE_MS: Final = 5 * 60 * 1000
 """How far a portal's clock may run ahead of the broker's. Exactly this much is fine."""
 
-_OF_AGENCIES: Final = (SubmittedEvent, ProcessedEvent, ListedEvent)
-
 
 def admit(
     event: Event,
