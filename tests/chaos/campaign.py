@@ -159,7 +159,7 @@ class Campaign:
         outcome.share_whole, outcome.scrapes = watch.share_whole, watch.scrapes
         outcome.longest_overlap = watch.longest_overlap
         outcome.longest_zombie = watch.longest_zombie
-        outcome.violations += watch.violations
+        outcome.violations += watch.violations + faults.failed
         return outcome
 
     def _environment(self, brokers: Brokers) -> dict[str, str]:
