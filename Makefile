@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench clean chaos simulate
+.PHONY: help demo test check mutants chaos simulate monitoring dashboards env bench clean
 
 help: ## Say what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -29,6 +29,15 @@ check: $(READY) ## Lint, formatting, types, import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+mutants: $(READY) ## Put faults into the code one at a time; the fast tests must notice each
+	$(BIN)/python -m tests.mutants
+
+dashboards: $(READY) ## Write grafana/dashboards from their source
+	$(BIN)/python -m grafana.src
+
+env: ## Write .env for docker compose, with random passwords
+	@$(PYTHON) grafana/make_env.py
+
 bench: $(READY) ## Throughput beside a bare consumer loop, as a ratio
 	$(BIN)/python -m bench.throughput --engines bare-aiokafka,hoso-memory --rounds 3
 
@@ -48,6 +57,14 @@ endif
 
 simulate: $(READY) ## Simulated crashes without a broker, SEEDS=50000 for a night
 	$(BIN)/python -m tests.chaos.simulate --seeds $(SEEDS)
+
+monitoring: $(READY) ## Check rules, alerts, dashboards and docker compose with real programs
+	.ci/install-tools
+	promtool check config prometheus/prometheus.yml
+	promtool check rules prometheus/rules/*.yml
+	promtool test rules prometheus/tests/*.yml
+	amtool check-config prometheus/alertmanager.yml
+	CI=true $(BIN)/python -m pytest tests/monitoring tests/grafana tests/compose
 
 clean: ## Remove what was set up and built here
 	rm -rf $(VENV) .cache build *.egg-info

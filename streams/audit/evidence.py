@@ -46,6 +46,8 @@ class DeadLetters:
         self.reasons: dict[Place, set[str]] = {}
         self.values: dict[Place, bytes | None] = {}
         """Digest of the raw value that was kept."""
+        self.offsets: dict[tuple[str, int], set[int]] = {}
+        """(topic, partition) → the offsets of its rejected records."""
         self.unreadable = 0
         """Dead letters that do not say where they come from."""
 
@@ -65,6 +67,7 @@ class DeadLetters:
                 self.unreadable += 1
                 continue
             self.reasons.setdefault(place, set()).add(reason)
+            self.offsets.setdefault((place.topic, place.partition), set()).add(place.offset)
             self.values[place] = _digest(record.value)
             new.add(place)
         return new
@@ -96,28 +99,18 @@ class Events:
             return
         topic, partition = records[0].topic, records[0].partition
         short = self._short[topic]
-        dead = self._dead.reasons
+        rejected = self._dead.offsets.get((topic, partition), set())
         add = self.facts.add
         homes: dict[bytes | None, bool] = {}
         self.records += len(records)
         for record in records:
-            key = record.key
-            place = Place(topic, partition, record.offset)
-            reasons = dead.get(place)
-            if place in self._dead.values and self._dead.values[place] != _digest(record.value):
-                self.altered.add(place)
+            key, offset = record.key, record.offset
+            if offset in rejected and self._left_out(Place(topic, partition, offset), record):
+                continue
             try:
                 said, source = read(short, key, record.value, record.headers, record.timestamp)
             except RefusedError as refused:
-                said, source, verdict = None, "", str(refused)
-            else:
-                verdict = ""
-            if reasons and reasons & ON_REGISTRATIONS and verdict in ("", "future_time"):
-                # These two reasons come before future_time.
-                self.left_out[place] = min(reasons & ON_REGISTRATIONS)
-                continue
-            if said is None:
-                self.refused[place] = verdict
+                self.refused[Place(topic, partition, offset)] = str(refused)
                 continue
             home = homes.get(key)
             if home is None:
@@ -125,6 +118,22 @@ class Events:
             if not home:
                 self.misplaced += 1
             add(said, source)
+
+    def _left_out(self, place: Place, record: ConsumerRecord[Any, Any]) -> bool:
+        """Whether a record with a dead letter is not counted for its registration's sake."""
+        if self._dead.values[place] != _digest(record.value):
+            self.altered.add(place)
+        reasons = self._dead.reasons[place] & ON_REGISTRATIONS
+        if not reasons:
+            return False
+        short = self._short[place.topic]
+        try:
+            read(short, record.key, record.value, record.headers, record.timestamp)
+        except RefusedError as refused:
+            if str(refused) != "future_time":  # the two reasons come before that one only
+                return False
+        self.left_out[place] = min(reasons)
+        return True
 
     def overtaken(self, places: Iterable[Place], read_to: Mapping[tuple[str, int], int]) -> bool:
         """Whether a dead letter that came late takes back a fact that was counted already."""

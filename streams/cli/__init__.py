@@ -13,6 +13,7 @@ from streams.cli.dead_letters import dead_letters
 from streams.cli.demo import demo
 from streams.cli.errors import Commands
 from streams.cli.events import publish, validate
+from streams.cli.export import export
 from streams.cli.reference import reference
 from streams.cli.report import report
 from streams.cli.simulate import simulate
@@ -60,5 +61,6 @@ for _command in (
     report,
     audit,
     dead_letters,
+    export,
 ):
     main.add_command(_command)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from datetime import date
 from typing import TYPE_CHECKING, Any
@@ -98,6 +99,9 @@ async def _audit(settings: Settings, as_of: date | None, url: str | None, wait: 
     topics = [settings.topic(name) for name in SHORT_NAMES]
     changelogs = [settings.changelog(table) for table in ("dossiers", "services")]
     await require_topics(settings, *topics, *changelogs)
+    # Millions of rows without a cycle in them: the collector would walk them again and again.
+    gc.freeze()
+    gc.set_threshold(200_000, 50, 1000)
     with progress() as bar:
         task = bar.add_task("recounting", total=None)
         audit = Audit(

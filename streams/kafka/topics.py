@@ -34,9 +34,14 @@ _KEPT = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-
 # A record's timestamp is the broker's, so that a replay judges it alike.
 _EVENTS = {**_KEPT, "message.timestamp.type": "LogAppendTime"}
 _COMPACT = {"cleanup.policy": "compact"}
+# Rows of a worker that has lost its partition are noticed within seconds and written over; until
+# then compaction must not take the good row away.
+_CHANGELOG = {**_COMPACT, "min.compaction.lag.ms": "3600000"}
 # What workers write: Kafka refuses producers' timestamps more than an hour ahead
 # (message.timestamp.after.max.ms), and a worker whose clock is wrong could write nothing.
 _WRITTEN = {"message.timestamp.type": "LogAppendTime"}
+# A dead letter is the largest record that any topic takes (1 MiB by default), and its headers.
+_LARGE = {"max.message.bytes": "2097152"}
 
 _POLL_SECONDS = 0.05
 
@@ -97,10 +102,10 @@ def catalogue(
         **dict.fromkeys(EVENT_TOPICS, _EVENTS),
         **dict.fromkeys(REFERENCE_TOPICS, _COMPACT),
         AGENCY_MONTHS: {**_COMPACT, **_WRITTEN},
-        DEAD_LETTERS: {**_KEPT, **_WRITTEN},
+        DEAD_LETTERS: {**_KEPT, **_WRITTEN, **_LARGE},
     }
     named = [(prefix + short, policies[short]) for short in SHORT_NAMES]
-    named += [(changelog, {**_COMPACT, **_WRITTEN}) for changelog in changelogs]
+    named += [(changelog, {**_CHANGELOG, **_WRITTEN}) for changelog in changelogs]
     return [TopicSpec(name, partitions, replication, config) for name, config in named]
 
 

@@ -26,7 +26,7 @@ from tests.conftest import Broker
 from tests.domain.register import Register
 
 PARTITIONS = 4
-DEADLINE = 25.0
+DEADLINE = 60.0
 _ROOT = Path(__file__).parents[2]
 
 Event = Mapping[str, Any]

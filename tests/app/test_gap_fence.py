@@ -80,10 +80,12 @@ async def test_a_known_hole_is_not_asked_for_again_but_hides_nothing_behind_it(i
     assert await intake._first_lost(owned(3), "t", records(7)) == 5
 
 
+@pytest.mark.parametrize("broker", [pytest.param("kafka", marks=pytest.mark.kafka)], indirect=True)
 async def test_markers_of_transactions_are_passed(site: Site) -> None:
-    """A portal that sends in transactions leaves offsets in the log that no record has."""
-    if site.broker.kind == "embedded":
-        pytest.skip("the embedded broker has no transactions")
+    """A portal that sends in transactions leaves offsets in the log that no record has.
+
+    The embedded broker has no transactions.
+    """
     events = [listed(), *(submitted(f"D{n}") for n in range(30))]
     await site.send([registered()])
     worker = site.worker()

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import shutil
-from itertools import count
+from itertools import islice
 from random import Random, SystemRandom
 
 import pytest
 
 from tests.app.load import AGENCIES, facts, reference
-from tests.app.site import DEADLINE, PARTITIONS, Site, WorkerProcess, eventually
+from tests.app.site import PARTITIONS, Site, WorkerProcess, eventually
 from tests.domain.register import Register
 
 SEED = int(os.environ.get("HOSO_TEST_SEED") or SystemRandom().randrange(10**9))
@@ -160,53 +161,61 @@ async def test_joining_and_leaving_again_and_again_changes_no_figure(
     steady = site.worker()
     await steady.ready()
     sending = asyncio.create_task(pour(site, events))
-    for turn in count():
+    for leave in ("stop", "kill"):
         visitor = site.worker()
         await visitor.ready()
-        if turn % 2:
-            visitor.kill()
-        else:
+        if leave == "stop":
             assert await visitor.stop() == 0
-        if turn >= 2:
-            break
+        else:
+            visitor.kill()
     await sending
     await eventually(lambda: owns_all(steady), "the steady worker owns all")
     await site.settled_on(register)
     await one_owner_each(site)
 
 
-@pytest.mark.parametrize("state", ["kept", "deleted", "stale", "damaged"])
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "broker", [pytest.param("embedded", marks=pytest.mark.broker)], indirect=True
+)
 async def test_local_rows_are_a_cache_and_no_more(
-    site: Site, load: tuple[list[dict[str, object]], Register], state: str
+    site: Site, load: tuple[list[dict[str, object]], Register]
 ) -> None:
     """With HOSO_STORE=rocksdb, whatever becomes of the local files between two runs."""
-    if site.broker.kind == "kafka" and state != "stale":
-        pytest.skip("the brokers differ in nothing that matters here")
     pytest.importorskip("rocksdict")
-    events = load[0][:6000]
-    register = Register([*reference(), *events])
+    events = iter(load[0])
     data, backup = site.directory / "rows", site.directory / "backup"
-    settings = {"store": "rocksdb", "data_dir": str(data)}
-    await site.send([*reference(), *events[:2000]])
-    first = site.worker(**settings)
-    await first.ready()
-    await site.caught_up()
-    assert await first.stop() == 0
+    sent = reference()
+    await site.send(sent)
+
+    async def run() -> WorkerProcess:
+        some = list(islice(events, 1500))
+        sent.extend(some)
+        await site.send(some)
+        worker = site.worker(store="rocksdb", data_dir=str(data))
+        await worker.ready()
+        await site.settled_on(Register(sent))
+        assert await worker.stop() == 0
+        assert "seeking back" not in worker.log
+        return worker
+
+    first = await run()
     shutil.copytree(data, backup)
-    await site.send(events[2000:5000])
-    second = site.worker(**settings)
-    await second.ready()
-    await site.caught_up()
-    assert await second.stop() == 0
-    if state == "deleted":
-        shutil.rmtree(data)
-    elif state == "stale":
-        shutil.rmtree(data)
-        backup.rename(data)
-    elif state == "damaged":
-        for path in data.rglob("CURRENT"):
-            path.write_bytes(b"rubbish\n")
-    await site.send(events[5000:])
-    third = site.worker(**settings)
-    await third.ready(DEADLINE)
-    await site.settled_on(register)
+    kept = await run()
+    assert rows_read(first) == 0
+    whole = rows_read(kept)
+    shutil.rmtree(data)
+    deleted = await run()
+    assert rows_read(deleted) > whole
+    shutil.rmtree(data)
+    backup.rename(data)
+    await run()
+    for path in data.rglob("CURRENT"):
+        path.write_bytes(b"rubbish\n")
+    await run()
+    assert list(data.rglob("*.damaged"))
+
+
+def rows_read(worker: WorkerProcess) -> int:
+    """The changelog rows its recoveries read."""
+    return sum(int(n) for n in re.findall(r"is ready: (\d+) changelog rows", worker.log))

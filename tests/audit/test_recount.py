@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
-from streams.audit.answers import flat
+from streams.audit.answers import answer, flat
+from streams.audit.audit import different_rows
+from streams.audit.published import Published
 from streams.audit.recount import DEFINITIONS
 from tests.audit.worlds import Audited, published
 from tests.domain.register import Register
@@ -96,3 +98,32 @@ def test_cells_recounted_and_published_are_the_same_on_every_day_of_random_world
         assert set(ours.cells().rows()) == set(theirs.cells().select(ours.cells().columns).rows())
         for day in world.asked:
             assert +ours.figures(day) == +theirs.figures(day)
+
+
+def test_one_wrong_number_of_an_answer_is_found_and_a_missing_row_too(example: Audited) -> None:
+    as_of = date(2022, 8, 25)
+    right = answer(
+        example.recount.figures, example.agencies, example.targets, as_of, "year", "mic-2022"
+    )
+    wrong = json.loads(json.dumps(right))
+    assert not list(different_rows(wrong, right, as_of, "year", "mic-2022"))
+    wrong[-1]["targets"]["online_processed"]["missing"] = 12345
+    found = list(different_rows(wrong, right, as_of, "year", "mic-2022"))
+    assert [(d.scope, d.figure, d.published) for d in found] == [
+        (right[-1]["scope"], "targets.online_processed.missing", 12345)
+    ]
+    found = list(different_rows(wrong[:-1], right, as_of, "year", "mic-2022"))
+    assert [d.figure for d in found] == ["rows"]
+
+
+def test_a_row_nobody_can_have_written_is_a_fault() -> None:
+    rows = {
+        b"H56/2022-02": {"agency": "H56", "month": "2022-02", "columns": {"due": [0] * 28 + [1]}},
+        b"H56/2022-03": {"agency": "H26", "month": "2022-03", "columns": {}},
+        b"H56/2022-13": {"agency": "H56", "month": "2022-13", "columns": {}},
+        b"H56/2022-04": {"agency": "H56", "month": "2022-04", "columns": {"due": [True]}},
+        b"H56/2022-05": {"agency": "H56", "month": "2022-05", "columns": {"due": [0, 3]}},
+    }
+    found = Published((key, json.dumps(row).encode()) for key, row in rows.items())
+    assert [fault.key for fault in found.faults] == [key.decode() for key in list(rows)[:4]]
+    assert found.cells().rows() == [("H56", "due", date(2022, 5, 2).toordinal() - 719_163, 3)]

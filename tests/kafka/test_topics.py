@@ -50,8 +50,8 @@ def test_the_catalogue_is_the_contracts() -> None:
         "hoso.agencies": COMPACT,
         "hoso.targets": COMPACT,
         "hoso.agency-months": COMPACT | WRITTEN,
-        "hoso.dead-letters": FOREVER | WRITTEN,
-        "hoso-dossiers-changelog": COMPACT | WRITTEN,
+        "hoso.dead-letters": FOREVER | WRITTEN | {"max.message.bytes": "2097152"},
+        "hoso-dossiers-changelog": COMPACT | WRITTEN | {"min.compaction.lag.ms": "3600000"},
     }
     assert {(spec.partitions, spec.replication) for spec in specs} == {(12, 3)}
     assert [spec.name for spec in specs if spec.compact] == [

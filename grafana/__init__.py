@@ -1,0 +1,1 @@
+"""What operators watch: dashboards, their source and how Grafana is provisioned with them."""

@@ -1,0 +1,371 @@
+"""What holds for every dashboard: generated, whole, readable and what dashboard-linter asks for."""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+import shutil
+import subprocess
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from grafana_foundation_sdk.cog import plugins
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.models import dashboard as model
+
+from grafana.src import catalogue
+from streams import metrics
+from tests.grafana.dashboards import FILES, VARIABLES, loaded, name, panels, targets, with_variables
+
+ROOT = Path(__file__).parents[2]
+every_dashboard = pytest.mark.parametrize("path", FILES, ids=name)
+
+# The suffixes under which Prometheus stores a histogram.
+_HISTOGRAM = {f"{metrics.BATCH_SECONDS.name}{part}" for part in ("_bucket", "_sum", "_count")}
+_OF_PROMETHEUS = {"up", "ALERTS"}
+_VALID_UNITS = {"none", "percentunit", "cps", "s", "dateTimeAsIso", "dtdurations"}
+
+
+def test_committed_files_are_what_the_source_generates() -> None:
+    generated = catalogue.files()
+
+    assert sorted(generated) == FILES
+    stale = [name(path) for path, text in generated.items() if path.read_text("utf-8") != text]
+    assert not stale, "run make dashboards"
+
+
+def test_both_languages_differ_in_words_only() -> None:
+    vietnamese = [path for path in FILES if path.parent.name == "vi"]
+    for path in vietnamese:
+        english = path.parent.parent / "en" / path.name
+        ours = [(p["type"], p["gridPos"]) for p in loaded(path)["panels"]]
+        theirs = [(p["type"], p["gridPos"]) for p in loaded(english)["panels"]]
+        assert ours == theirs, path.name
+        assert [t.expression for t in targets(path)] == [t.expression for t in targets(english)]
+        assert loaded(path)["title"] != loaded(english)["title"]
+
+
+@every_dashboard
+def test_reads_into_the_sdks_models_and_comes_out_the_same(path: Path) -> None:
+    import json
+
+    plugins.register_default_plugins()
+    found = loaded(path)
+
+    read = model.Dashboard.from_json(found)
+
+    assert json.loads(json.dumps(read, cls=JSONEncoder)) == found
+
+
+def test_identifiers_are_unique_and_fixed() -> None:
+    found = [loaded(path)["uid"] for path in FILES]
+
+    assert sorted(found) == sorted(
+        f"hoso-{page}{suffix}"
+        for page in ("nation", "ministries", "provinces", "agency", "shortfalls", "pipeline")
+        for suffix in ("", "-en")
+    )
+    for path in FILES:
+        ids = [panel["id"] for panel in loaded(path)["panels"]]
+        assert len(ids) == len(set(ids)), name(path)
+        assert loaded(path).get("id") is None, "Grafana gives dashboards their number"
+        assert loaded(path)["editable"] is False
+
+
+@every_dashboard
+def test_panels_fit_the_grid_and_do_not_overlap(path: Path) -> None:
+    places = [(panel["title"], panel["gridPos"]) for panel in loaded(path)["panels"]]
+
+    for title, place in places:
+        assert place["x"] >= 0, title
+        assert place["y"] >= 0, title
+        assert place["h"] >= 1, title
+        assert 1 <= place["w"] <= 24 - place["x"], title
+    for (one, a), (other, b) in combinations(places, 2):
+        beside = a["x"] + a["w"] <= b["x"] or b["x"] + b["w"] <= a["x"]
+        below = a["y"] + a["h"] <= b["y"] or b["y"] + b["h"] <= a["y"]
+        assert beside or below, f"{one!r} covers {other!r}"
+
+
+@every_dashboard
+def test_every_row_of_panels_fills_the_width(path: Path) -> None:
+    rows: dict[int, int] = {}
+    for panel in loaded(path)["panels"]:
+        rows[panel["gridPos"]["y"]] = rows.get(panel["gridPos"]["y"], 0) + panel["gridPos"]["w"]
+
+    assert set(rows.values()) == {24}
+
+
+@every_dashboard
+def test_every_panel_has_title_description_unit_and_queries(path: Path) -> None:
+    for panel in panels(path):
+        title = panel["title"]
+        assert title
+        assert len(panel["description"]) > 5, title
+        assert panel["datasource"]["uid"] == "$datasource", title
+        assert panel["fieldConfig"]["defaults"]["unit"] in _VALID_UNITS, title
+        assert panel["targets"], title
+        refs = [target["refId"] for target in panel["targets"]]
+        assert len(refs) == len(set(refs)), title
+        assert all(target["datasource"]["uid"] == "$datasource" for target in panel["targets"])
+        for override in panel["fieldConfig"]["overrides"]:
+            units = [p["value"] for p in override["properties"] if p["id"] == "unit"]
+            assert set(units) <= _VALID_UNITS, title
+
+
+@every_dashboard
+def test_shares_are_written_in_percent_with_two_decimals(path: Path) -> None:
+    for panel in panels(path):
+        defaults = panel["fieldConfig"]["defaults"]
+        fields = [(defaults.get("unit"), defaults.get("decimals"))]
+        for override in panel["fieldConfig"]["overrides"]:
+            given = {p["id"]: p.get("value") for p in override["properties"]}
+            if "unit" in given:
+                fields.append((given["unit"], given.get("decimals")))
+        if panel["type"] == "table":
+            fields = fields[1:]  # the default holds for no column
+        assert fields, panel["title"]
+        for unit, decimals in fields:
+            if unit == "percentunit":
+                assert decimals == 2, panel["title"]
+
+
+@every_dashboard
+def test_every_state_is_a_sign_and_a_word_not_a_colour_alone(path: Path) -> None:
+    for panel in panels(path):
+        assert [step["color"] for step in _thresholds(panel)] == ["text"], panel["title"]
+        for mapping in _mappings(panel):
+            texts = [option["text"] for option in mapping["options"].values()]
+            colours = {option.get("color") for option in mapping["options"].values()} - {None}
+            assert len(texts) == len(set(texts)), "two values read alike"
+            if colours:
+                assert {text[0] for text in texts} <= set("✔✘▲▼"), texts
+                assert all(len(text) > 2 for text in texts)
+
+
+def _thresholds(panel: dict[str, Any]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = panel["fieldConfig"]["defaults"]["thresholds"]["steps"]
+    return found
+
+
+def _mappings(panel: dict[str, Any]) -> list[dict[str, Any]]:
+    found = list(panel["fieldConfig"]["defaults"].get("mappings", []))
+    for override in panel["fieldConfig"]["overrides"]:
+        for prop in override["properties"]:
+            if prop["id"] == "mappings":
+                found += prop["value"]
+    return found
+
+
+@every_dashboard
+def test_columns_are_named_as_their_overrides_expect(path: Path) -> None:
+    for panel in panels(path):
+        if panel["type"] != "table":
+            continue
+        (organize,) = (t for t in panel["transformations"] if t["id"] == "organize")
+        shown = set(organize["options"]["renameByName"].values())
+        wanted = {override["matcher"]["options"] for override in panel["fieldConfig"]["overrides"]}
+        assert wanted <= shown, panel["title"]
+        sorts = {by["displayName"] for by in panel["options"]["sortBy"]}
+        assert sorts <= shown, panel["title"]
+        columns = [t["legendFormat"] for t in panel["targets"]]
+        assert len(columns) == len(set(columns)), "two columns have one name"
+
+
+def test_agencies_are_named_as_in_the_reference_data() -> None:
+    with (ROOT / "streams/reference/agencies.csv").open(encoding="utf-8", newline="") as file:
+        named = {row["code"]: row["name"] for row in csv.DictReader(file)}
+    assert len(named) == 91
+    for path in FILES:
+        for panel in panels(path):
+            for mapping in _mappings(panel):
+                codes = mapping["options"].keys()
+                if "H56" in codes:
+                    assert {c: mapping["options"][c]["text"] for c in codes} == named
+    for language in ("vi", "en"):
+        variables = loaded(catalogue.DIRECTORY / language / "agency.json")["templating"]["list"]
+        (agency,) = (v for v in variables if v["name"] == "agency")
+        options = {option["value"]: option["text"] for option in agency["options"]}
+        assert options == named
+        # What Grafana makes of the text, which it prefers to the options.
+        pairs = [pair.replace("\\,", ",") for pair in re.split(r"(?<!\\),", agency["query"])]
+        split = [re.match(r"^\s*(.+)\s:\s(.+)$", pair) for pair in pairs]
+        assert {found[2]: found[1] for found in split if found} == named
+        assert len(pairs) == len(named)
+
+
+@every_dashboard
+def test_every_metric_named_exists(path: Path) -> None:
+    known = {metric.name for metric in (*metrics.STATE, *metrics.EVENT)} | _HISTOGRAM
+    known |= _OF_PROMETHEUS | _recorded()
+    variables = loaded(path)["templating"]["list"]
+    expressions = [target.expression for target in targets(path)]
+    expressions += [v["query"]["query"] for v in variables if v["type"] == "query"]
+    expressions += [a["expr"] for a in loaded(path)["annotations"]["list"] if "expr" in a]
+
+    named = {found for text in expressions for found in _metric_names(text)}
+
+    assert named, "nothing is asked"
+    assert named <= known
+
+
+def _metric_names(expression: str) -> set[str]:
+    without_text = re.sub(r'"[^"]*"', '""', expression)
+    return set(
+        re.findall(r"\b(hoso_\w+|up|ALERTS\w*|\w+:\w+(?::\w+)?)\b(?=\s*[{,)])", without_text)
+    )
+
+
+def test_a_metric_that_nobody_exports_would_be_noticed() -> None:
+    assert _metric_names('sum(rate(hoso_event_total{job="$job"}[5m]))') == {"hoso_event_total"}
+
+
+def _recorded() -> set[str]:
+    found = set()
+    for path in (ROOT / "prometheus" / "rules").glob("*.yml"):
+        for group in yaml.safe_load(path.read_text(encoding="utf-8"))["groups"]:
+            found |= {rule["record"] for rule in group["rules"] if "record" in rule}
+    return found
+
+
+@every_dashboard
+def test_state_is_never_summed_over_workers(path: Path) -> None:
+    state = "|".join(metric.name for metric in metrics.STATE)
+    for target in targets(path):
+        for found in re.finditer(rf"(?:last_over_time\()?\b(?:{state})\{{", target.expression):
+            before = target.expression[: found.start()]
+            assert re.search(
+                r"\b(?:max|group)(?: by \([\w, ]+\))? \($|\bmax\($|\bgroup\($", before
+            ) or (
+                # Counting by agency or by worker first cannot count one twice.
+                re.search(r"count by \((?:agency|instance)\) \($", before)
+            ), f"{target.panel}: {before[-60:]}>>>{found[0]}"
+
+
+@every_dashboard
+def test_dashboard_linters_rules_hold(path: Path) -> None:
+    excluded = yaml.safe_load((path.parent / ".lint").read_text(encoding="utf-8"))["exclusions"]
+    assert all(rule["reason"] for rule in excluded.values())
+    variables = {v["name"]: v for v in loaded(path)["templating"]["list"]}
+
+    # template-datasource-rule, template-job-rule, template-on-time-change-reload-rule
+    assert variables["datasource"]["type"] == "datasource"
+    assert variables["datasource"]["query"] == "prometheus"
+    assert variables["datasource"]["current"]["value"] == catalogue.DATASOURCE_UID
+    for variable in variables.values():
+        if variable["type"] == "query":
+            assert variable["datasource"]["uid"] == "$datasource"
+            assert (variable["multi"], variable["includeAll"]) == (True, True)
+            assert variable["allValue"] == ".+"
+            assert variable["refresh"] == 2
+    assert variables["job"]["type"] == "query"
+    free = {entry["panel"] for entry in excluded["target-job-rule"]["entries"]}
+    for target in targets(path):
+        # target-job-rule: every selector has it.
+        if target.panel not in free:
+            selectors = re.findall(r"\b(?:hoso_\w+|up)\{[^}]*\}", target.expression)
+            assert selectors, target.panel
+            assert all('job=~"$job"' in selector for selector in selectors), target.panel
+        # target-rate-interval-rule
+        for function, window in re.findall(
+            r"\b(rate|increase|irate)\([^[]*\[([^]]+)\]", target.expression
+        ):
+            wanted = "$__range" if function == "increase" else "$__rate_interval"
+            assert window == wanted, target.panel
+        # A counter is never read without a rate.
+        for counter in ("hoso_events_total", "hoso_events_rejected_total"):
+            for found in re.finditer(counter, target.expression):
+                before = target.expression[: found.start()]
+                assert before.endswith(("rate(", "increase(")), target.panel
+
+
+def test_dashboard_linter_itself_is_content() -> None:
+    linter = shutil.which("dashboard-linter")
+    if linter is None:
+        pytest.skip("grafana/dashboard-linter is not installed (go install did not find it)")
+    for path in FILES:
+        found = subprocess.run(
+            [linter, "lint", "--strict", str(path)], capture_output=True, text=True
+        )
+        assert found.returncode == 0, found.stdout
+
+
+def test_every_query_is_promql(tmp_path: Path) -> None:
+    if shutil.which("promtool") is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail("promtool is missing")
+        pytest.skip("promtool is not installed")
+    rules = [
+        {"record": "any:query", "expr": target.with_variables(VARIABLES)}
+        for path in FILES
+        for target in targets(path)
+    ]
+    file = {"groups": [{"name": "queries", "rules": rules}]}
+    (tmp_path / "queries.yml").write_text(yaml.safe_dump(file), "utf-8")
+    checked = subprocess.run(
+        ["promtool", "check", "rules", "--lint=none", str(tmp_path / "queries.yml")],
+        capture_output=True,
+        text=True,
+    )
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert f"{len(rules)} rules found" in checked.stdout
+
+
+@every_dashboard
+def test_links_lead_to_dashboards_that_are_there(path: Path) -> None:
+    known = {loaded(other)["uid"] for other in FILES}
+    language = path.parent.name
+    links = loaded(path)["links"]
+    assert {tag for link in links for tag in link.get("tags") or []} == {f"hoso-{language}"}
+    assert loaded(path)["tags"] == [f"hoso-{language}"]
+
+    urls = [link["url"] for link in links if link["type"] == "link"]
+    urls += re.findall(r'"url": "(/d/[^"]*)"', path.read_text(encoding="utf-8"))
+
+    assert urls
+    assert {url.split("/")[2].split("?")[0] for url in urls} <= known
+
+
+@every_dashboard
+def test_alerts_are_annotations(path: Path) -> None:
+    (annotation,) = loaded(path)["annotations"]["list"]
+    assert annotation["enable"] is True
+    assert annotation["expr"] == 'ALERTS{alertstate="firing",severity!="none"}'
+
+
+def test_alerts_link_to_dashboards_that_are_there() -> None:
+    known = {loaded(path)["uid"] for path in FILES}
+    named = {
+        found
+        for path in (ROOT / "prometheus" / "rules").glob("*.yml")
+        for found in re.findall(r"/d/hoso-(\w+)", path.read_text(encoding="utf-8"))
+    }
+    assert {f"hoso-{page}" for page in named} <= known
+
+
+def test_grafana_is_provisioned_with_all_of_it() -> None:
+    provisioning = ROOT / "grafana" / "provisioning"
+    (source,) = yaml.safe_load((provisioning / "datasources/hoso.yml").read_text())["datasources"]
+    providers = yaml.safe_load((provisioning / "dashboards/hoso.yml").read_text())["providers"]
+
+    assert source["uid"] == catalogue.DATASOURCE_UID
+    assert source["type"] == "prometheus"
+    assert source["editable"] is False
+    assert {p["options"]["path"].rsplit("/", 1)[1] for p in providers} == {"vi", "en"}
+    assert len({p["folderUid"] for p in providers}) == 2
+    for provider in providers:
+        assert provider["allowUiUpdates"] is False
+        assert provider["disableDeletion"] is True
+
+
+def test_variables_of_every_query_are_the_dashboards_own() -> None:
+    for path in FILES:
+        own = {v["name"] for v in loaded(path)["templating"]["list"]}
+        own |= {"__rate_interval", "__range"}
+        given = {one: VARIABLES[one] for one in own if one in VARIABLES}
+        for target in targets(path):
+            with_variables(target.expression, given)

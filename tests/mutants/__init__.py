@@ -1,0 +1,1 @@
+"""Faults put into the code one at a time, each of which the fast tests must notice."""

@@ -1,0 +1,165 @@
+"""``python -m tests.mutants``: apply each mutant to a copy of the tree and run the fast tests.
+
+Exit code 1 if a mutant survives. Each replaces one piece of code that must stand exactly once in
+its file, so a mutant that no longer fits is an error, not a pass.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parent.parent.parent
+FAST = ("tests/domain", "tests/pipeline", "tests/web")
+COPIED = ("streams", "schemas", "tests", "docs", "pyproject.toml", "README.md")
+
+
+class Mutant(NamedTuple):
+    """One fault: ``old`` becomes ``new`` in ``path``."""
+
+    name: str
+    path: str
+    old: str
+    new: str
+
+
+MUTANTS = (
+    Mutant(
+        "increment instead of derive",
+        "streams/partition.py",
+        "contribution(before), contribution(state)",
+        "None, contribution(state)",
+    ),
+    Mutant(
+        "ack before write",
+        "streams/agents.py",
+        "            batches = await asyncio.gather(*await handed_over)\n",
+        "            event.ack()\n            batches = await asyncio.gather(*await handed_over)\n",
+    ),
+    Mutant(
+        "skip if seen",
+        "streams/partition.py",
+        "            rows[key] = encode_dossier(state)\n            before = self._before[key]\n",
+        "            before = self._before[key]\n"
+        "            if state is before:\n"
+        "                continue\n"
+        "            rows[key] = encode_dossier(state)\n",
+    ),
+    Mutant(
+        "off-by-one fence",
+        "streams/agents.py",
+        "            if record.offset > expected:\n",
+        "            if record.offset > expected + 1:\n",
+    ),
+    Mutant(
+        "processing time for event time",
+        "streams/pipeline.py",
+        "            at = submission.submitted_at_us\n",
+        "            at = record.timestamp * 1000\n",
+    ),
+    Mutant(
+        "last arrival wins",
+        "streams/domain/dossier.py",
+        "        if _rank(fact) < _rank(known):\n",
+        "        if False:\n",
+    ),
+    Mutant(
+        "swallowed exception",
+        "streams/agents.py",
+        '            self._fatal(f"rows of a chunk of {topic} could not be written: {error!r}")\n'
+        "            return False\n",
+        "            pass\n",
+    ),
+    Mutant(
+        "stale rows after revoke",
+        "streams/tables.py",
+        "        self._assigned = False\n"
+        "        for owned in self.owned.values():\n"
+        "            owned.ready = False\n",
+        "        self._assigned = False\n        for owned in self.owned.values():\n",
+    ),
+    Mutant(
+        "no wait for acks",
+        "streams/agents.py",
+        "            batches = await asyncio.gather(*await handed_over)\n",
+        "            await handed_over\n            batches = []\n",
+    ),
+    Mutant(
+        "numerator outside the denominator",
+        "streams/domain/ledger.py",
+        "                listed = service.spans[index]\n",
+        "                listed = [Span(1, 1 << 40)]\n",
+    ),
+)
+
+
+def run(mutant: Mutant) -> tuple[str | None, float]:
+    """The first test that catches the mutant, or None, and the seconds it took."""
+    with tempfile.TemporaryDirectory(prefix="hoso-mutant-") as directory:
+        copy = Path(directory)
+        for name in COPIED:
+            source = ROOT / name
+            if source.is_dir():
+                ignored = shutil.ignore_patterns("__pycache__")
+                shutil.copytree(source, copy / name, ignore=ignored)
+            else:
+                shutil.copy(source, copy / name)
+        target = copy / mutant.path
+        text = target.read_text(encoding="utf-8")
+        if text.count(mutant.old) != 1:
+            raise SystemExit(
+                f"mutant {mutant.name!r}: its place stands {text.count(mutant.old)} times in "
+                f"{mutant.path}, expected once"
+            )
+        target.write_text(text.replace(mutant.old, mutant.new), encoding="utf-8")
+        started = time.monotonic()
+        # The copy's packages, not the installed ones, whatever the installation looks like.
+        done = subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                "pytest",
+                "-q",
+                "-x",
+                "--no-header",
+                "-p",
+                "no:cacheprovider",
+                *FAST,
+            ],
+            cwd=copy,
+            env={**os.environ, "PYTHONPATH": str(copy), "CI": ""},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        seconds = time.monotonic() - started
+        if done.returncode == 0:
+            return None, seconds
+        caught = re.search(r"^(?:FAILED|ERROR) (\S+)", done.stdout, re.MULTILINE)
+        if done.returncode != 1 or caught is None:
+            raise SystemExit(f"mutant {mutant.name!r}: pytest failed to run\n{done.stdout[-2000:]}")
+        return caught[1], seconds
+
+
+def main() -> int:
+    """Run every mutant (or those whose names are given); 1 if one survives."""
+    wanted = set(sys.argv[1:])
+    chosen = [mutant for mutant in MUTANTS if not wanted or mutant.name in wanted]
+    survived = 0
+    for mutant in chosen:
+        caught, seconds = run(mutant)
+        survived += caught is None
+        print(f"{mutant.name:36} {caught or 'SURVIVED'}  ({seconds:.0f} s)", flush=True)
+    print(f"{len(chosen) - survived} of {len(chosen)} mutants caught")
+    return 1 if survived else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
