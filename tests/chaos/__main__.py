@@ -13,6 +13,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 from random import SystemRandom
+from typing import Literal
 
 import click
 
@@ -33,7 +34,7 @@ from tests.kafka.apache import KafkaUnavailableError
 @click.option("--directory", type=click.Path(path_type=Path), help="For logs and data; kept.")
 @click.option("--write-report", is_flag=True, help="Put the result into docs/reliability.md.")
 def main(
-    brokers: str,
+    brokers: Literal["apache", "embedded"],
     store: Store,
     size: str | None,
     seed: int | None,

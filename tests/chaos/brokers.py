@@ -84,19 +84,24 @@ class Apache:
         self._kafka.stop()
 
     async def coordinator(self, group: str) -> int:
-        client = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap)
-        try:
-            await client.start()
-            return int(await client.find_coordinator(group))
-        finally:
-            await client.close()
+        deadline = time.monotonic() + _REPLICATED_SECONDS
+        while True:
+            client = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap)
+            try:
+                await client.start()
+                return int(await client.find_coordinator(group))
+            except KafkaError:  # not elected yet
+                if time.monotonic() > deadline:
+                    raise
+            finally:
+                await client.close()
+            await asyncio.sleep(0.5)
 
     def kill(self, node: int) -> None:
         self._kafka.kill_node(node)
 
     async def revive(self, node: int, topics: list[str]) -> None:
         self._kafka._launch(node)  # here, so that it ends with this process; a thread may wait
-        await asyncio.to_thread(self._kafka.wait_until_ready)
         deadline = time.monotonic() + _REPLICATED_SECONDS
         while not await self._replicated(topics):
             if time.monotonic() > deadline:

@@ -23,7 +23,7 @@ from streams.kafka.topics import catalogue, create_missing
 from streams.reference import Reference
 from streams.register import Register
 from streams.report import report_json
-from streams.settings import Settings
+from streams.settings import load
 from tests.chaos.brokers import Apache, Brokers, Embedded
 from tests.chaos.faults import Faults
 from tests.chaos.portals import Country
@@ -159,7 +159,7 @@ class Campaign:
         outcome.share_whole, outcome.scrapes = watch.share_whole, watch.scrapes
         outcome.longest_overlap = watch.longest_overlap
         outcome.longest_zombie = watch.longest_zombie
-        outcome.violations += watch.violations
+        outcome.violations += watch.violations + faults.failed
         return outcome
 
     def _environment(self, brokers: Brokers) -> dict[str, str]:
@@ -261,7 +261,7 @@ class Campaign:
                     outcome.comparison.differences.append(f"{where} did not answer {ask}")
                     continue
                 outcome.comparison.rows(where, ask, rows_of(answer), truth.figures[ask])
-        settings = Settings(
+        settings = load(
             brokers=self._brokers.bootstrap,
             topic_prefix=PREFIX,
             app_id=GROUP,

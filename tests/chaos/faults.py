@@ -36,6 +36,8 @@ class Faults:
         self._one_broker_at_a_time = asyncio.Lock()
         self.done: Counter[str] = Counter()
         self.coordinators_killed = 0
+        self.failed: list[str] = []
+        """Faults that could not be made or mended."""
         self.under_way: Counter[str] = Counter()
 
     async def run(self, schedule: Iterable[Fault]) -> None:
@@ -50,6 +52,9 @@ class Faults:
         self.under_way[fault.kind] += 1
         try:
             await getattr(self, f"_{fault.kind}")(fault)
+        except Exception as error:  # a long campaign goes on, and says so at its end
+            self.failed.append(f"{fault.kind} at {fault.at:.0f} s: {error!r}")
+            self._say(self.failed[-1])
         finally:
             self.under_way[fault.kind] -= 1
 
@@ -88,8 +93,8 @@ class Faults:
             node = fault.targets[0]
             if node < 0:
                 node = await self._brokers.coordinator(self._group)
-                self.coordinators_killed += 1
             self._brokers.kill(node)
+            self.coordinators_killed += fault.targets[0] < 0
             self.done["broker"] += 1
             await asyncio.sleep(fault.seconds)
             await self._brokers.revive(node, self._topics)

@@ -70,7 +70,7 @@ def reference() -> list[Event]:
     """Registrations and targets. Every second portal may only speak for itself."""
     made = []
     for nth, agency in enumerate(agencies()):
-        data = {
+        data: dict[str, Any] = {
             "agency": agency.code,
             "name": f"Cơ quan {agency.code}",
             "kind": agency.kind,

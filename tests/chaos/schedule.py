@@ -58,7 +58,7 @@ class Profile:
 
 
 FULL = Profile("full", 45 * 60, 1_000_000, 200, 30, 20, 10, 90, 6, 44, 6)
-QUICK = Profile("quick", 200, 60_000, 12, 4, 3, 1, 15, 2, 5, 2)
+QUICK = Profile("quick", 150, 60_000, 12, 4, 3, 1, 15, 2, 5, 2)
 TINY = Profile("tiny", 40, 6_000, 3, 2, 1, 1, 9, 1, 2, 1)
 
 

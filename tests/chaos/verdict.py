@@ -52,11 +52,13 @@ class PatientOracle(Oracle):
     remembers what it has counted, and adds up groups from their agencies.
     """
 
-    def __init__(self, told: list[Event], facts: Iterator[tuple[str, list[Event]]]) -> None:
+    def __init__(
+        self, told: list[Event], facts: Iterator[tuple[str, list[dict[str, Any]]]]
+    ) -> None:
         super().__init__(told)
         self._of_service: dict[tuple[str, str], list[Any]] = defaultdict(list)
         for code, events in facts:
-            alone = Oracle([e for e in told if e["key"] == code] + events)
+            alone = Oracle([*(e for e in told if e["key"] == code), *events])
             self._dossiers[code] = alone._dossiers[code]
             self._listings[code] = alone._listings[code]
             for dossier in alone._dossiers[code]:
@@ -102,7 +104,7 @@ def expected(country: Country, taken: Mapping[str, int]) -> Expected:
     """What the first ``taken`` records of each portal must give; takes minutes for a million."""
     distinct = 0
 
-    def facts() -> Iterator[tuple[str, list[Event]]]:
+    def facts() -> Iterator[tuple[str, list[dict[str, Any]]]]:
         nonlocal distinct
         for code, events in country.accepted(taken):
             distinct += len(events)

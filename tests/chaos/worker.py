@@ -12,6 +12,7 @@ import os
 import sys
 import time
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -50,10 +51,7 @@ def main() -> None:
     def clock() -> datetime:
         return right() + timedelta(seconds=offset())
 
-    create_app = streams.app.create_app
-    streams.worker.create_app = (  # type: ignore[attr-defined]
-        lambda settings, registry: create_app(settings, registry, clock)
-    )
+    streams.worker.create_app = partial(streams.app.create_app, clock=clock)  # type: ignore[attr-defined]
     append = BatchBuilder.append
 
     def stamped(self: Any, *, timestamp: int | None, **record: Any) -> Any:

@@ -139,6 +139,8 @@ class Workers:
         while True:
             wanted = self._chosen()
             for place in self.places:
+                if place not in wanted:
+                    place.killed_at = None  # nobody waits for it
                 if place.process is not None and not place.running:
                     code = place.process.returncode
                     if place.stopping_since is None or code != 0:
