@@ -20,8 +20,11 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY) ## Replay the published record on the embedded broker, then stream a live day
 	@$(BIN)/hoso demo
 
+# Most of the time goes into waiting for brokers to notice what died: more processes than cores.
+JOBS ?= 3
+
 test: $(READY) ## Run every test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadgroup
 
 check: $(READY) ## Lint, formatting, types, import contracts
 	$(BIN)/ruff check .
