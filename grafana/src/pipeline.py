@@ -75,13 +75,19 @@ def _conservation() -> Graph:
         Text("Bảo toàn: bị loại và trong dead-letters", "Conservation: rejected and dead-lettered"),
         Text(
             "Bản ghi có kết quả «rejected» và bản ghi vào dead-letters, mỗi giây. Hai đường phải "
-            "trùng nhau: không bản ghi nào mất mà không có lý do.",
+            "trùng nhau: không bản ghi nào mất mà không có lý do. Không giải thích được: số bản "
+            "ghi đã qua mà không có kết quả, phải bằng 0.",
             "Records with the outcome rejected and records put into the dead letters, a second. "
-            "The two lines must be one: no record is lost without a reason.",
+            "The two lines must be one: no record is lost without a reason. Unexplained: records "
+            "moved past without an outcome, which must be 0.",
         ),
         [
             Query(f"sum({events})", Text("Kết quả rejected", "Outcome rejected")),
             Query(f"sum({reasons})", Text("Trong dead-letters", "In the dead letters")),
+            Query(
+                f"sum(max by (topic, partition) (abs({_own(metrics.CONSERVATION)})))",
+                Text("Không giải thích được", "Unexplained"),
+            ),
         ],
         RATE,
     )
