@@ -188,6 +188,7 @@ class Campaign:
         # Compared also where it did not settle: what is short says more than that it is.
         await self._compare(outcome, truth, "")
         outcome.uncommitted = sum((await self._uncommitted()).values())
+        self._say("reading the event topics and the dead letters")
         outcome.letters = await check_letters(
             self._brokers.bootstrap, PREFIX, self._profile.partitions
         )
@@ -240,11 +241,12 @@ class Campaign:
         admin = AIOKafkaAdminClient(bootstrap_servers=servers)
         consumer = AIOKafkaConsumer(bootstrap_servers=servers)
         try:
-            await admin.start()
-            await consumer.start()
-            committed = await admin.list_consumer_group_offsets(GROUP, partitions=tps)
-            ends = await end_offsets(consumer, tps)
-        except KafkaError as error:
+            async with asyncio.timeout(30):
+                await admin.start()
+                await consumer.start()
+                committed = await admin.list_consumer_group_offsets(GROUP, partitions=tps)
+                ends = await end_offsets(consumer, tps)
+        except (KafkaError, TimeoutError) as error:
             return {repr(error): 1}
         finally:
             await consumer.stop()
