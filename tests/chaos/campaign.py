@@ -49,6 +49,7 @@ Store = Literal["memory", "rocksdb"]
 
 _PROGRESS_SECONDS = 10.0
 _SETTLED_LOOKS = 3
+_HANGING_SECONDS = 40.0
 
 
 @dataclass
@@ -71,6 +72,8 @@ class Outcome:
     ended: dict[str, int] = field(default_factory=dict)
     catch_up_seconds: float = 0.0
     restart_seconds: float = 0.0
+    hanging_groups: int = 0
+    """How often the embedded broker had to be helped by killing every worker."""
     uncommitted: int = 0
     """Records taken in at the end that the group had not committed: read again at a restart."""
     share_whole: float = 0.0
@@ -210,7 +213,18 @@ class Campaign:
         """Wait until all is taken in and ready; the outcome says if it never is."""
         deadline = time.monotonic() + max(120.0, self._profile.seconds / 2)
         in_a_row = 0
+        kicked = time.monotonic()
         while in_a_row < _SETTLED_LOOKS:
+            if self._kind == "embedded" and time.monotonic() - kicked > _HANGING_SECONDS:
+                # The embedded broker sometimes never answers the JoinGroup and SyncGroup requests
+                # of workers that start at the same moment.
+                kicked = time.monotonic()
+                if not any(place.ready for place in self._workers.places):
+                    outcome.hanging_groups += 1
+                    self._say("no worker is ready: the embedded broker left the group hanging")
+                    for place in self._workers.running():
+                        self._workers.kill(place)
+                        place.killed_at = None
             if time.monotonic() > deadline:
                 outcome.violations.append(
                     f"not caught up {when}: ready {self._watch.owned}, "
