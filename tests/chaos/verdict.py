@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from streams.kafka.partitioner import partition_for
 from tests.chaos.portals import AS_OF_DAYS, BAD_HEADER, Country, reference
 from tests.oracle import DEFINITIONS, GROUPS, PERIODS, Event, Oracle, Row
 
+_SILENCE_SECONDS = 20.0
 EVENTS = ("submissions", "processing", "catalogue")
 
 
@@ -223,8 +225,15 @@ async def everything(
         tps = [TopicPartition(topic, number) for number in range(partitions)]
         consumer.assign(tps)
         ends = await end_offsets(consumer, tps)
+        heard = time.monotonic()
         while behind := [tp for tp in tps if await consumer.position(tp) < ends[tp]]:
-            for records in (await consumer.getmany(*behind, timeout_ms=500)).values():
+            fetched = await consumer.getmany(*behind, timeout_ms=500)
+            if fetched:
+                heard = time.monotonic()
+            elif time.monotonic() - heard > _SILENCE_SECONDS:
+                at = {tp.partition: (await consumer.position(tp), ends[tp]) for tp in behind}
+                raise TimeoutError(f"nothing more of {topic} from the brokers: (at, end) {at}")
+            for records in fetched.values():
                 for record in records:
                     yield record
     finally:
