@@ -65,8 +65,6 @@ def lines(outcome: Outcome, command: str) -> list[tuple[str, str]]:
         ("wrong dead letters", str(len(letters.problems))),
         ("broken invariants", str(len(outcome.violations))),
     ]
-    if outcome.hanging_groups:
-        found.append(("groups left hanging by the broker", str(outcome.hanging_groups)))
     for how, count in outcome.ended.items():
         found.append(("workers that ended by themselves", f"{count}: {how}"))
     return found

@@ -71,9 +71,9 @@ class Workers:
             self.places.append(Place(number, self._directory, await links(upstreams)))
         self._task = asyncio.create_task(self._supervise())
 
-    async def stop(self, *, delete_data: bool = False) -> None:
-        """SIGTERM to all, and wait. The supervisor goes on, with nothing wanted."""
-        self.wanted, self.leave_by = 0, "term"
+    async def stop(self, *, by: str = "term", delete_data: bool = False) -> None:
+        """End all, and wait. The supervisor goes on, with nothing wanted."""
+        self.wanted, self.leave_by = 0, by
         while any(place.running for place in self.places):  # noqa: ASYNC110 (processes have no event)
             await asyncio.sleep(0.1)
         if delete_data:
