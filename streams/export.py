@@ -134,6 +134,9 @@ class _Tables:
 
     owned: Mapping[int, _Owned]
 
+    def publishes(self, _: _Owned) -> bool:
+        return True
+
 
 @dataclass
 class _Reference:

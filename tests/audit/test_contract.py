@@ -22,7 +22,11 @@ from streams.audit.contract import (
     read,
 )
 from tests.schemas.samples import good, wire
-from tests.schemas.test_examples import AGENCIES, FEBRUARY_2022_MS, FILES, load, value_of
+from tests.schemas.test_examples import AGENCIES, FEBRUARY_2022_MS, load, value_of
+from tests.schemas.test_examples import FILES as EXAMPLES
+
+# How deep a parser goes is no rule of the contract.
+FILES = [path for path in EXAMPLES if path.stem != "not_json-nested-too-deep"]
 
 ON_REGISTRATIONS = {"unknown_agency", "source_not_allowed"}
 
@@ -39,8 +43,6 @@ def verdict(
 @pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_an_example_record_is_read_as_its_file_says(path: Any) -> None:
     example = load(path)
-    if path.stem == "not_json-nested-too-deep":
-        pytest.skip("how deep a parser goes is no rule of the contract")
     headers = {name: text.encode() for name, text in example["headers"].items()}
     headers |= {
         name: value_of({"value_base64": text})

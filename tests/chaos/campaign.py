@@ -199,7 +199,7 @@ class Campaign:
         if sum(sending.reasons.values()) > outcome.letters.malformed:
             outcome.violations.append("the brokers lack malformed records that were acknowledged")
         self._say("starting again from the logs alone")
-        # After all had left the group in order, JoinGroup requests were at times never answered there.
+        # After all had left the group in order, it at times never answered JoinGroup again.
         by = "kill" if self._kind == "embedded" else "term"
         await workers.stop(by=by, delete_data=True)
         began = time.monotonic()
