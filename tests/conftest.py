@@ -101,6 +101,7 @@ def _apache(factory: pytest.TempPathFactory, brokers: int) -> ApacheKafka:
 _TOGETHER = ("grafana", "monitoring", "simulator")
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep the tests of some directories in one process, where tests run in several."""
     for item in items:
