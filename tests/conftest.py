@@ -95,16 +95,3 @@ def _apache(factory: pytest.TempPathFactory, brokers: int) -> ApacheKafka:
         if os.environ.get("CI") == "true":
             pytest.fail(str(error))
         pytest.skip(str(error))
-
-
-# These share something that takes long to make; one process makes it once.
-_TOGETHER = ("grafana", "monitoring", "simulator")
-
-
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of some directories in one process, where tests run in several."""
-    for item in items:
-        directory = item.path.parent.name
-        if directory in _TOGETHER:
-            item.add_marker(pytest.mark.xdist_group(directory))
