@@ -10,13 +10,21 @@ derived and folded anew after every recovery.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from streams.domain import catalogue, dossier
 from streams.domain.calendar import day_of, month_and_day
 from streams.domain.catalogue import Listing, Service
-from streams.domain.dossier import UNKNOWN, Dossier, Outcome, Step, Submission, contribution
+from streams.domain.dossier import (
+    UNKNOWN,
+    Dossier,
+    Outcome,
+    Step,
+    Submission,
+    contribution,
+)
 from streams.domain.ledger import AgencyLedger, Month
 from streams.rows import (
     AgencyMonth,
@@ -60,6 +68,16 @@ def _greater(a: int | None, b: int | None) -> int | None:
 def month_of_instant(at: int) -> int:
     """The month of the day of an instant in ms."""
     return month_and_day(day_of(at * 1000))[0]
+
+
+class DossierFact(NamedTuple):
+    """A submission, or a processing step, of one dossier."""
+
+    agency: str
+    dossier: str
+    status: int
+    """The status that was reached; 0 for a submission."""
+    fact: Submission | Step
 
 
 class Partition:
@@ -235,7 +253,7 @@ class Partition:
 class Chunk:
     """Facts taken into one partition together; each touched row is read and written once.
 
-    Merge with :meth:`submission`, :meth:`step` and :meth:`listing`, then :meth:`close`.
+    Merge with :meth:`merge` and :meth:`listing`, then :meth:`close`.
     """
 
     def __init__(self, partition: Partition) -> None:
@@ -249,19 +267,53 @@ class Chunk:
         self.service_rows: dict[bytes, bytes] = {}
         self.months: set[tuple[str, int]] = set()
 
-    def submission(self, agency: str, code: str, fact: Submission) -> Outcome:
-        """Merge a submission of dossier ``code``."""
-        key = row_key(agency, code)
-        state, outcome = dossier.merge_submission(self._dossier(key, agency), fact)
-        self._after[key] = state
-        return outcome
+    def merge(self, facts: Sequence[DossierFact], arrived: Sequence[int]) -> Counter[Outcome]:
+        """Merge the facts, in order, and count what became of them.
 
-    def step(self, agency: str, code: str, status: int, fact: Step) -> Outcome:
-        """Merge a processing fact of dossier ``code``."""
-        key = row_key(agency, code)
-        state, outcome = dossier.merge_step(self._dossier(key, agency), status, fact)
-        self._after[key] = state
-        return outcome
+        ``arrived`` has the broker's time (ms) of each.
+        """
+        outcomes: Counter[Outcome] = Counter()
+        if not facts:
+            return outcomes
+        prefixes = {fact.agency: row_key(fact.agency, "") for fact in facts}
+        keys = [prefixes[agency] + code.encode() for agency, code, _, _ in facts]
+        before, after = self._before, self._after
+        fresh = [key for key in dict.fromkeys(keys) if key not in before]
+        for key, row in zip(fresh, self._partition.dossiers.get_many(fresh), strict=True):
+            before[key] = after[key] = UNKNOWN if row is None else decode_dossier(row)
+        merge_step, merge_submission = dossier.merge_step, dossier.merge_submission
+        agencies = self._agencies
+        applied = 0
+        for key, (agency, _, status, fact) in zip(keys, facts, strict=True):
+            known = after[key]
+            if status:
+                state, outcome = merge_step(known, status, fact)  # type: ignore[arg-type]
+            else:
+                state, outcome = merge_submission(known, fact)  # type: ignore[arg-type]
+            if outcome == "applied":
+                applied += 1
+                after[key] = state
+                agencies[key] = agency
+            else:
+                outcomes[outcome] += 1
+        if applied:
+            outcomes["applied"] = applied
+        self._note_all(facts, arrived)
+        return outcomes
+
+    def _note_all(self, facts: Sequence[DossierFact], arrived: Sequence[int]) -> None:
+        latest: dict[str, tuple[int, int]] = {}
+        """Agency → the greatest time of arrival, and of the instants the facts speak of."""
+        nothing = -(1 << 63), -(1 << 63)
+        for (agency, _, _, fact), at in zip(facts, arrived, strict=True):
+            known_at, known_instant = latest.get(agency, nothing)
+            instant = fact[1]
+            if at > known_at:
+                latest[agency] = at, (instant if instant > known_instant else known_instant)
+            elif instant > known_instant:
+                latest[agency] = known_at, instant
+        for agency, (at, instant) in latest.items():
+            self.note(agency, at, day_of(instant))
 
     def listing(self, agency: str, code: str, effective_from: int, fact: Listing) -> Outcome:
         """Merge a catalogue fact of service ``code``."""
@@ -275,20 +327,7 @@ class Chunk:
 
     def note(self, agency: str, at: int, day: int | None) -> None:
         """An event of the agency was accepted at broker time ``at`` (ms), for ``day`` if any."""
-        known = self._seen.get(agency)
-        if known is None:
-            self._seen[agency] = Seen(at, day)
-        elif known.at is None or at > known.at or (day or 0) > (known.day or 0):
-            self._seen[agency] = later(known, Seen(at, day))
-
-    def _dossier(self, key: bytes, agency: str) -> Dossier:
-        state = self._after.get(key)
-        if state is None:
-            row = self._partition.dossiers.get(key)
-            state = UNKNOWN if row is None else decode_dossier(row)
-            self._before[key] = state
-            self._agencies[key] = agency
-        return state
+        self._seen[agency] = later(self._seen.get(agency, NOT_SEEN), Seen(at, day))
 
     def close(self) -> None:
         """Move the partition's state: rows, ledgers, what was seen; name what must be written.
@@ -308,7 +347,7 @@ class Chunk:
             before = self._before[key]
             if state is not before:
                 partition.ledger(self._agencies[key]).replace(
-                    contribution(before), contribution(state)
+                    None if before is UNKNOWN else contribution(before), contribution(state)
                 )
         partition.dossiers.put_many(rows)
         self.dossier_rows = rows

@@ -18,16 +18,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Protocol
 
-from schemas.admission import admit
-from schemas.decoder import Reason, Rejection, decode
+from schemas.admission import TOLERANCE_MS, admit
+from schemas.decoder import MAX_VALUE_BYTES, Reason, Rejection, decode
 from schemas.events import Event, ListedEvent, ProcessedEvent, SubmittedEvent
+from schemas.plain import PlainError, instant_us, plain_code, read_processed, read_submitted
 from schemas.topics import EVENT_TOPICS, Topic
 from streams.domain import dossier
-from streams.domain.calendar import day_of
 from streams.domain.catalogue import Listing
 from streams.domain.dossier import Step, Submission
 from streams.kafka.partitioner import partition_for
-from streams.partition import Chunk, Partition
+from streams.partition import Chunk, DossierFact, Partition
 from streams.rows import agency_month_key, encode_agency_month, encode_progress, progress_key
 
 Outcome = Literal["applied", "duplicate", "superseded", "rejected", "forwarded"]
@@ -63,7 +63,7 @@ class Tombstone(NamedTuple):
 
 
 TOMBSTONE = Tombstone()
-Verdict = Event | Rejection | Tombstone
+Verdict = DossierFact | Event | Rejection | Tombstone
 
 
 @dataclass(slots=True)
@@ -84,17 +84,138 @@ class Writes:
 def judge(
     topic: Topic, record: Record, agencies: Mapping[str, frozenset[str]], now_ms: int
 ) -> Verdict:
-    """The event in a record, or why it counts for nothing.
+    """The fact or event in a record, or why it counts for nothing.
 
     ``now_ms`` stands in for the record's timestamp on a broker that gives none.
     """
-    if record.value is None and topic not in EVENT_TOPICS:
+    if topic is Topic.processing:
+        fact = _plain_step(record, agencies)
+        if fact is not None:
+            return fact
+    elif topic is Topic.submissions:
+        fact = _plain_submission(record, agencies)
+        if fact is not None:
+            return fact
+    elif record.value is None and topic not in EVENT_TOPICS:
         return TOMBSTONE
     event = decode(topic, record.value, record.headers)
     if isinstance(event, Rejection):
         return event
     timestamp = record.timestamp if record.timestamp >= 0 else now_ms
-    return admit(event, record.key, timestamp, agencies) or event
+    rejection = admit(event, record.key, timestamp, agencies)
+    if rejection is not None:
+        return rejection
+    if isinstance(event, SubmittedEvent):
+        submitted = event.data
+        return DossierFact(
+            submitted.agency,
+            submitted.dossier,
+            0,
+            Submission(
+                submitted.revision,
+                submitted.submitted_at_us,
+                event.id,
+                submitted.void,
+                submitted.service,
+                _CHANNEL[submitted.channel],
+                submitted.due_at_us,
+            ),
+        )
+    if isinstance(event, ProcessedEvent):
+        processed = event.data
+        return DossierFact(
+            processed.agency,
+            processed.dossier,
+            processed.status,
+            Step(processed.revision, processed.at_us, event.id, processed.void),
+        )
+    return event
+
+
+_TOLERANCE_US = TOLERANCE_MS * 1000
+
+# The two functions below repeat what ``decode`` and ``admit`` say of a good record, for the plain
+# form only, and leave everything else to them. Named tuples are made by ``tuple.__new__``: their
+# own constructor is a Python call, and these are made for every event there is.
+_new = tuple.__new__
+
+
+def _plain_submission(
+    record: Record, agencies: Mapping[str, frozenset[str]]
+) -> DossierFact | None:
+    value = record.value
+    try:
+        event = read_submitted(value)  # type: ignore[arg-type]  # None raises TypeError
+    except PlainError:
+        return None
+    data = event.data
+    agency, code, service = data.agency, data.dossier, data.service
+    sources = agencies.get(agency)
+    submitted_at = data.submitted_at
+    at = instant_us(submitted_at)
+    if (
+        sources is None
+        or (sources and event.source not in sources)
+        or at is None
+        or record.key != agency.encode()
+        or record.headers
+        or not plain_code(code)
+        or not plain_code(service)
+        or at > record.timestamp * 1000 + _TOLERANCE_US
+        or record.timestamp < 0
+        or len(value) > MAX_VALUE_BYTES  # type: ignore[arg-type]
+    ):
+        return None
+    time = event.time
+    if time is not None and time != submitted_at and instant_us(time) is None:
+        return None
+    due = data.due_at
+    due_at = None
+    if due is not None:
+        due_at = instant_us(due)
+        if due_at is None:
+            return None
+    return _new(
+        DossierFact,
+        (
+            agency,
+            code,
+            0,
+            _new(
+                Submission,
+                (data.revision, at, event.id, data.void, service, _CHANNEL[data.channel], due_at),
+            ),
+        ),
+    )
+
+
+def _plain_step(record: Record, agencies: Mapping[str, frozenset[str]]) -> DossierFact | None:
+    value = record.value
+    try:
+        event = read_processed(value)  # type: ignore[arg-type]  # None raises TypeError
+    except PlainError:
+        return None
+    data = event.data
+    agency, code, said_at = data.agency, data.dossier, data.at
+    sources = agencies.get(agency)
+    at = instant_us(said_at)
+    if (
+        sources is None
+        or (sources and event.source not in sources)
+        or at is None
+        or record.key != agency.encode()
+        or record.headers
+        or not plain_code(code)
+        or at > record.timestamp * 1000 + _TOLERANCE_US
+        or record.timestamp < 0
+        or len(value) > MAX_VALUE_BYTES  # type: ignore[arg-type]
+    ):
+        return None
+    time = event.time
+    if time is not None and time != said_at and instant_us(time) is None:
+        return None
+    step = _new(Step, (data.revision, at, event.id, data.void))
+    return _new(DossierFact, (agency, code, data.status, step))
 
 
 def take_in(
@@ -115,53 +236,27 @@ def take_in(
     chunk = Chunk(partition)
     outcomes = writes.outcomes
     number = partition.number
-    home: dict[bytes | None, int] = {}
+    at_home = {None: True}
+    """By key; a record without one is never accepted, whatever its partition."""
+    facts: list[DossierFact] = []
+    arrived: list[int] = []
     for record, verdict in zip(records, verdicts, strict=True):
-        if isinstance(verdict, Rejection):
+        if type(verdict) is Rejection:
             outcomes["rejected"] += 1
             agency = verdict.agency if verdict.agency in agencies else None
             writes.rejected[agency or "", verdict.reason.value] += 1
             writes.dead_letters.append(_dead_letter(topic_name, number, record, verdict))
             continue
         key = record.key
-        right = home.get(key)
-        if right is None:
-            right = home[key] = number if key is None else partition_for(key, partitions)
-        if right != number:
+        if key not in at_home:
+            at_home[key] = partition_for(key, partitions) == number
+        if not at_home[key]:
             outcomes["forwarded"] += 1
+            right = partition_for(key, partitions)
             writes.forwards.append((right, Outgoing(key, record.value, record.headers)))
-            continue
-        if isinstance(verdict, ProcessedEvent):
-            step = verdict.data
-            at = step.at_us
-            outcomes[
-                chunk.step(
-                    step.agency,
-                    step.dossier,
-                    step.status,
-                    Step(step.revision, at, verdict.id, step.void),
-                )
-            ] += 1
-            chunk.note(step.agency, record.timestamp, day_of(at))
-        elif isinstance(verdict, SubmittedEvent):
-            submission = verdict.data
-            at = submission.submitted_at_us
-            outcomes[
-                chunk.submission(
-                    submission.agency,
-                    submission.dossier,
-                    Submission(
-                        submission.revision,
-                        at,
-                        verdict.id,
-                        submission.void,
-                        submission.service,
-                        _CHANNEL[submission.channel],
-                        submission.due_at_us,
-                    ),
-                )
-            ] += 1
-            chunk.note(submission.agency, record.timestamp, day_of(at))
+        elif type(verdict) is DossierFact:
+            facts.append(verdict)
+            arrived.append(record.timestamp)
         elif isinstance(verdict, ListedEvent):
             listed = verdict.data
             outcomes[
@@ -183,6 +278,7 @@ def take_in(
         else:
             # Reference data: every process reads it through a view of its own; here it is judged.
             outcomes["applied"] += 1
+    outcomes.update(chunk.merge(facts, arrived))
     chunk.close()
     _write_rows(writes, chunk, partition)
     if records:

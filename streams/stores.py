@@ -24,6 +24,9 @@ class Store(Protocol):
     def get(self, key: bytes) -> bytes | None:
         """The row, or None."""
 
+    def get_many(self, keys: list[bytes]) -> list[bytes | None]:
+        """The row of each key, or None."""
+
     def put_many(self, rows: dict[bytes, bytes]) -> None:
         """Put rows in; the last of a key wins."""
 
@@ -62,6 +65,9 @@ class MemoryStore:
         self._position = 0
         self.get = self._rows.get
         self.put_many = self._rows.update
+
+    def get_many(self, keys: list[bytes]) -> list[bytes | None]:
+        return list(map(self.get, keys))
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
         return iter(self._rows.items())
@@ -136,6 +142,10 @@ class RocksStore:
     def get(self, key: bytes) -> bytes | None:
         row: bytes | None = self._db.get(key)
         return row
+
+    def get_many(self, keys: list[bytes]) -> list[bytes | None]:
+        rows: list[bytes | None] = self._db.get(keys)
+        return rows
 
     def put_many(self, rows: dict[bytes, bytes]) -> None:
         from rocksdict import WriteBatch
