@@ -128,8 +128,12 @@ def contribution(dossier: Dossier) -> Contribution | None:
     submission = dossier.submission
     if submission is None or submission.void:
         return None
-    present = {status: step for status, step in dossier.steps.items() if not step.void}
     submitted_on = day_of(submission.submitted_at)
+    present = dossier.steps
+    for step in present.values():
+        if step.void:
+            present = {status: step for status, step in present.items() if not step.void}
+            break
     if not present:
         return Contribution(
             submission.service, submission.channel, submitted_on, None, None, False, False
@@ -143,11 +147,16 @@ def contribution(dossier: Dossier) -> Contribution | None:
         received_on = submitted_on if accepted is None else day_of(accepted.at)
     end = present.get(FINISHED) or present.get(RETURNED)
     if end is None:
-        resolved_on, due, on_time = None, False, False
-    else:
-        resolved_on = day_of(end.at)
-        due = submission.due_at is not None
-        on_time = submission.due_at is not None and end.at <= submission.due_at
+        return Contribution(
+            submission.service, submission.channel, submitted_on, received_on, None, False, False
+        )
+    due_at = submission.due_at
     return Contribution(
-        submission.service, submission.channel, submitted_on, received_on, resolved_on, due, on_time
+        submission.service,
+        submission.channel,
+        submitted_on,
+        received_on,
+        day_of(end.at),
+        due_at is not None,
+        due_at is not None and end.at <= due_at,
     )

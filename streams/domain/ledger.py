@@ -12,7 +12,7 @@ on the day it no longer is (-1). Those changes are cells like any other.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 from streams.domain.calendar import (
@@ -184,24 +184,28 @@ class ServiceLedger:
         return sum(days[day] for day in within), min(within), max(within)
 
 
-def _used_cells(first: int, last: int, listed: Iterable[Span]) -> Iterator[tuple[int, int]]:
-    """When a service with its first dossier on ``first`` begins (+1) and stops (-1) to count.
+class _Period(NamedTuple):
+    """The period of one kind that a day lies in."""
 
-    ``last`` is the period's last day; later changes belong to no cell of this period.
-    """
-    for span in listed:
-        if span.end > first and span.start <= last:
-            yield max(first, span.start), 1
-            if span.end <= last:
-                yield span.end, -1
-
-
-def _submission(c: Contribution) -> tuple[object, ...]:
-    return c.service, c.channel, c.submitted_on
+    kind: int
+    """Index into ``PERIOD_KINDS``."""
+    key: tuple[int, int]
+    """(kind, first month): as in ``ServiceLedger.firsts``."""
+    last: int
+    """Its last day."""
 
 
-def _resolution(c: Contribution) -> tuple[object, ...]:
-    return c.resolved_on, c.due, c.on_time
+@lru_cache(maxsize=8192)
+def _periods_of(day: int) -> tuple[_Period, ...]:
+    month, _ = month_and_day(day)
+    return tuple(
+        _Period(
+            kind,
+            (kind, month - month % length),
+            last_day_of_month(month - month % length + length - 1),
+        )
+        for kind, length in enumerate(_LENGTHS)
+    )
 
 
 class AgencyLedger:
@@ -218,7 +222,8 @@ class AgencyLedger:
         """A dossier's contribution was ``old`` and is ``new``; only what differs is moved."""
         if old == new:
             return
-        if old is None or new is None or _submission(old) != _submission(new):
+        # service, channel, submitted_on | received_on | resolved_on, due, on_time
+        if old is None or new is None or old[:3] != new[:3]:
             if old is not None:
                 self._submitted(old, -1)
                 self._received(old, -1)
@@ -231,7 +236,7 @@ class AgencyLedger:
         if old.received_on != new.received_on:
             self._received(old, -1)
             self._received(new, 1)
-        if _resolution(old) != _resolution(new):
+        if old[4:] != new[4:]:
             self._resolved(old, -1)
             self._resolved(new, 1)
 
@@ -271,7 +276,12 @@ class AgencyLedger:
         month = self.months.get(number)
         if month is None:
             month = self.months[number] = Month()
-        month.add(column, day_of_month, amount)
+        # As Month.add does it, without the call: this is the innermost step of all.
+        cells = month.cells.get(column)
+        if cells is None:
+            cells = month.cells[column] = [0] * _DAYS
+        cells[day_of_month] += amount
+        month.totals[column] += amount
         self.changed.add(number)
 
     def _submitted(self, c: Contribution, sign: int) -> None:
@@ -317,9 +327,7 @@ class AgencyLedger:
         if before and after:
             return
         firsts = service.firsts[basis]
-        month, _ = month_and_day(day)
-        for kind, length in enumerate(_LENGTHS):
-            key = kind, month - month % length
+        for kind, key, last in _periods_of(day):
             known = firsts.get(key)
             if after:
                 if known is not None and known <= day:
@@ -328,9 +336,8 @@ class AgencyLedger:
             else:
                 if known != day:
                     continue
-                start, end = first_day_of_month(key[1]), last_day_of_month(key[1] + length - 1)
-                first = min((d for d in days if start <= d <= end), default=None)
-            last = last_day_of_month(key[1] + length - 1)
+                start = first_day_of_month(key[1])
+                first = min((d for d in days if start <= d <= last), default=None)
             for index, columns in _USES_OF[basis]:
                 listed = service.spans[index]
                 if listed:
@@ -344,8 +351,13 @@ class AgencyLedger:
                 firsts[key] = first
 
     def _used(self, column: int, first: int, last: int, listed: list[Span], sign: int) -> None:
-        for day, change in _used_cells(first, last, listed):
-            self._add(column, day, sign * change)
+        # When a service with its first dossier on ``first`` begins (+1) and stops (-1) to count;
+        # ``last`` is the period's last day, and later changes belong to no cell of this period.
+        for span in listed:
+            if span.end > first and span.start <= last:
+                self._add(column, max(first, span.start), sign)
+                if span.end <= last:
+                    self._add(column, span.end, -sign)
 
     def _stock(self, listings: Service, sign: int) -> None:
         before = _NO_STOCK
