@@ -16,13 +16,13 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from schemas.decoder import Rejection
 from schemas.topics import EVENT_TOPICS, REFERENCE_TOPICS, Topic
 from streams.batching import Acknowledged
 from streams.metrics import Instruments
-from streams.pipeline import MENDABLE, Verdict, Writes, judge, take_in
+from streams.pipeline import MENDABLE, Record, Verdict, Writes, judge, take_in
 from streams.reference import Reference
 from streams.settings import Settings
 from streams.tables import Owned, Tables
@@ -33,7 +33,7 @@ CHUNKS_IN_FLIGHT = 4
 """Chunks whose rows are on their way to the broker while the next ones are worked on."""
 
 Pending = list[Awaitable[Acknowledged]]
-Records = Sequence["ConsumerRecord[bytes | None, bytes | None]"]
+Records = Sequence[Record]
 
 
 class Intake:
@@ -58,6 +58,8 @@ class Intake:
         self._slots = asyncio.Semaphore(CHUNKS_IN_FLIGHT)
         self._holes: dict[tuple[str, int, int], int] = {}
         """(topic, partition, offset) → the first offset after it that a record has."""
+        self.waiting_chunks: Callable[[], int] = lambda: 0
+        """How many chunks were handed over and not yet begun."""
         self.last_progress = time.monotonic()
         self.taken_in = 0
         """Records this process has finished with, of all topics."""
@@ -227,7 +229,9 @@ class Intake:
         unexplained = len(records) - writes.outcomes.total()
         before, after = owned.next.get(name, 0), records[-1].offset + 1
         if topic in EVENT_TOPICS and after > before:
-            fresh = sum(record.offset >= before for record in records)
+            fresh = len(records)
+            if records[0].offset < before:
+                fresh = sum(record.offset >= before for record in records)
             unexplained += after - before - absent - fresh
         if unexplained:
             logger.error(
@@ -251,6 +255,8 @@ class Intake:
         """
         expected = owned.next.get(topic, 0)
         absent = 0
+        if [record.offset for record in records] == list(range(expected, expected + len(records))):
+            return None, absent
         for record in records:
             if record.offset > expected:
                 hole = (topic, owned.number, expected)

@@ -104,6 +104,10 @@ class HosoApp(faust.App):  # type: ignore[misc]  # Faust ships no types
             raise RuntimeError("the app is not started")
         return BatchWriter(self._rows)
 
+    def waiting_chunks(self) -> int:
+        """How many chunks were fetched and wait to be taken in."""
+        return self.intake.waiting_chunks()
+
     def as_of(self) -> int:
         """The as-of day (an ordinal) of ``HOSO_AS_OF``."""
         setting = self.settings.as_of
@@ -222,6 +226,7 @@ def create_app(
 
     @app.agent(app.topic(*app.intake.topics, schema=ChunkSchema()), name="intake")  # type: ignore[untyped-decorator]
     async def intake(stream: Any) -> None:
+        app.intake.waiting_chunks = stream.channel.queue.qsize
         await app.intake.run(stream.noack().events(), app.consumer.seek)
 
     @app.timer(WATCH_SECONDS)  # type: ignore[untyped-decorator]

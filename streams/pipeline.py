@@ -140,9 +140,7 @@ _TOLERANCE_US = TOLERANCE_MS * 1000
 _new = tuple.__new__
 
 
-def _plain_submission(
-    record: Record, agencies: Mapping[str, frozenset[str]]
-) -> DossierFact | None:
+def _plain_submission(record: Record, agencies: Mapping[str, frozenset[str]]) -> DossierFact | None:
     value = record.value
     try:
         event = read_submitted(value)  # type: ignore[arg-type]  # None raises TypeError
@@ -236,7 +234,7 @@ def take_in(
     chunk = Chunk(partition)
     outcomes = writes.outcomes
     number = partition.number
-    at_home = {None: True}
+    at_home: dict[bytes | None, bool] = {None: True}
     """By key; a record without one is never accepted, whatever its partition."""
     facts: list[DossierFact] = []
     arrived: list[int] = []
