@@ -89,14 +89,21 @@ def judge(
     ``now_ms`` stands in for the record's timestamp on a broker that gives none.
     """
     if topic is Topic.processing:
-        fact = _plain_step(record, agencies)
+        fact = plain_step(record, agencies)
         if fact is not None:
             return fact
     elif topic is Topic.submissions:
-        fact = _plain_submission(record, agencies)
+        fact = plain_submission(record, agencies)
         if fact is not None:
             return fact
-    elif record.value is None and topic not in EVENT_TOPICS:
+    return judge_in_full(topic, record, agencies, now_ms)
+
+
+def judge_in_full(
+    topic: Topic, record: Record, agencies: Mapping[str, frozenset[str]], now_ms: int
+) -> Verdict:
+    """As :func:`judge`, by the full validator alone, which decides whatever is not plain."""
+    if record.value is None and topic not in EVENT_TOPICS:
         return TOMBSTONE
     event = decode(topic, record.value, record.headers)
     if isinstance(event, Rejection):
@@ -140,7 +147,8 @@ _TOLERANCE_US = TOLERANCE_MS * 1000
 _new = tuple.__new__
 
 
-def _plain_submission(record: Record, agencies: Mapping[str, frozenset[str]]) -> DossierFact | None:
+def plain_submission(record: Record, agencies: Mapping[str, frozenset[str]]) -> DossierFact | None:
+    """The fact in a good submission of the plain form; None says nothing about any other."""
     value = record.value
     try:
         event = read_submitted(value)  # type: ignore[arg-type]  # None raises TypeError
@@ -187,7 +195,8 @@ def _plain_submission(record: Record, agencies: Mapping[str, frozenset[str]]) ->
     )
 
 
-def _plain_step(record: Record, agencies: Mapping[str, frozenset[str]]) -> DossierFact | None:
+def plain_step(record: Record, agencies: Mapping[str, frozenset[str]]) -> DossierFact | None:
+    """The fact in a good processing step of the plain form; None says nothing about any other."""
     value = record.value
     try:
         event = read_processed(value)  # type: ignore[arg-type]  # None raises TypeError

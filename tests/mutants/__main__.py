@@ -34,7 +34,7 @@ MUTANTS = (
     Mutant(
         "increment instead of derive",
         "streams/partition.py",
-        "contribution(before), contribution(state)",
+        "None if before is UNKNOWN else contribution(before), contribution(state)",
         "None, contribution(state)",
     ),
     Mutant(
@@ -61,8 +61,8 @@ MUTANTS = (
     Mutant(
         "processing time for event time",
         "streams/pipeline.py",
-        "            at = submission.submitted_at_us\n",
-        "            at = record.timestamp * 1000\n",
+        "    at = instant_us(submitted_at)\n",
+        "    at = record.timestamp * 1000\n",
     ),
     Mutant(
         "last arrival wins",
