@@ -123,10 +123,13 @@ class Builder:
     def __init__(self, room: int) -> None:
         self.rows: list[tuple[bytes | None, bytes | None, Any]] = []
         self.room = room
+        self._builder = self
+        """The compiled builder inside, which rows are handed to."""
 
     def append(
-        self, *, key: bytes | None, value: bytes | None, timestamp: None, headers: Any
+        self, offset: int, timestamp: int, key: bytes | None, value: bytes | None, headers: Any
     ) -> object:
+        assert offset == len(self.rows)
         if len(self.rows) >= self.room:
             return None
         self.rows.append((key, value, headers))
