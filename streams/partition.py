@@ -10,14 +10,25 @@ derived and folded anew after every recovery.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
+from itertools import islice
 from typing import NamedTuple
 
 from streams.domain import catalogue, dossier
 from streams.domain.calendar import day_of, month_and_day
 from streams.domain.catalogue import Listing, Service
-from streams.domain.dossier import UNKNOWN, Dossier, Outcome, Step, Submission, contribution
+from streams.domain.dossier import (
+    UNKNOWN,
+    Contribution,
+    Dossier,
+    Outcome,
+    Step,
+    Submission,
+    contribution,
+)
 from streams.domain.ledger import AgencyLedger, Month
+from streams.domain.tally import Tally
 from streams.rows import (
     AgencyMonth,
     decode_agency_month,
@@ -182,11 +193,21 @@ class Partition:
             done += 1
             if done % slice_size == 0:
                 yield done
-        for key, row in self.dossiers.items():
-            agency, _ = split_row_key(key)
-            self.ledger(agency).replace(None, contribution(decode_dossier(row)))
-            done += 1
-            if done % slice_size == 0:
+        tallies: defaultdict[bytes, Tally] = defaultdict(Tally)
+        rows = self.dossiers.items()
+        while some := list(islice(rows, slice_size)):
+            found: defaultdict[bytes, list[Contribution]] = defaultdict(list)
+            for key, row in some:
+                counted = contribution(decode_dossier(row))
+                of_agency = found[key[: key.index(b" ")]]
+                if counted is not None:
+                    of_agency.append(counted)
+            for agency_key, contributions in found.items():
+                tallies[agency_key].count(contributions)
+            done += len(some)
+            yield done
+        for agency_key, tally in tallies.items():
+            for _ in self.ledger(agency_key.decode()).add(tally):
                 yield done
         yield done
 

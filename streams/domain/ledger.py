@@ -25,6 +25,7 @@ from streams.domain.calendar import (
 from streams.domain.catalogue import LEVELS, Service, Span, covers, spans
 from streams.domain.definitions import COLUMN, COLUMNS, DEFINITIONS, used_column
 from streams.domain.dossier import ONLINE, Contribution
+from streams.domain.tally import Days, Tally
 
 _DAYS = 32
 """Cells of a column in a month: index 0 is unused, so a cell's index is the day of the month."""
@@ -234,6 +235,47 @@ class AgencyLedger:
         if _resolution(old) != _resolution(new):
             self._resolved(old, -1)
             self._resolved(new, 1)
+
+    def add(self, tally: Tally) -> Iterator[None]:
+        """Put in the dossiers that ``tally`` counts: the same cells as :meth:`replace` of each.
+
+        Yields after each service, so that a caller can let others run; done only at the end.
+        """
+        for first, by_channel in (
+            (_SUBMITTED, tally.submitted),
+            (_RECEIVED, tally.received),
+            (_RESOLVED, tally.resolved),
+        ):
+            for column, days in enumerate(by_channel, start=first):
+                self._add_days(column, days)
+        self._add_days(_DUE, tally.due)
+        self._add_days(_ON_TIME, tally.on_time)
+        yield
+        for code, own in tally.online.items():
+            service = self._service(code)
+            self._use_days(service, 0, own.submitted)
+            self._use_days(service, 1, own.received)
+            for key, dossiers in own.resolved.items():
+                service.resolved[key] = service.resolved.get(key, 0) + dossiers
+                if covers(service.level4, key[0]):
+                    self._add(_RESOLVED_LEVEL4, key[1], dossiers)
+            yield
+
+    def _add_days(self, column: int, days: Days) -> None:
+        for day, dossiers in days.items():
+            self._add(column, day, dossiers)
+
+    def _use_days(self, service: ServiceLedger, basis: int, days: Days) -> None:
+        known = service.online[basis]
+        begun = None
+        for day in sorted(days):
+            month, _ = month_and_day(day)
+            if month == begun:
+                # An earlier day of this month is in: this one is the first of no period.
+                known[day] = known.get(day, 0) + days[day]
+            else:
+                self._use(service, basis, day, days[day])
+                begun = month
 
     def relist(self, code: str, listings: Service) -> None:
         """The listings of service ``code`` are now ``listings``."""
