@@ -50,13 +50,14 @@ class Tally:
         """Count one dossier for each contribution."""
         submitted, received, resolved = self.submitted, self.received, self.resolved
         due, on_time, online = self.due, self.on_time, self.online
-        for service, channel, submitted_on, received_on, resolved_on, had_due, kept in contributions:
+        for counted in contributions:
+            service, channel, submitted_on, received_on, resolved_on, has_due, kept = counted
             submitted[channel][submitted_on] += 1
             if received_on is not None:
                 received[channel][received_on] += 1
             if resolved_on is not None:
                 resolved[channel][resolved_on] += 1
-                if had_due:
+                if has_due:
                     due[resolved_on] += 1
                 if kept:
                     on_time[resolved_on] += 1
