@@ -32,6 +32,7 @@ from streams.domain.tally import Tally
 from streams.rows import (
     AgencyMonth,
     decode_agency_month,
+    decode_agency_seen,
     decode_dossier,
     decode_service,
     encode_dossier,
@@ -82,8 +83,8 @@ class Partition:
         self.services: dict[bytes, Service] = {}
         self.ledgers: dict[str, AgencyLedger] = {}
         self.seen: dict[str, Seen] = {}
-        self.published: dict[tuple[str, int], AgencyMonth] = {}
-        """The agency-months rows read in recovery, until :meth:`repaired`."""
+        self.published: dict[tuple[str, int], bytes] = {}
+        """The newest agency-months rows read in recovery, until :meth:`repaired`."""
         self.progress: dict[str, int] = {}
         """Source topic → the next offset to take in, as its changelog has it."""
         self._unmerged_dossiers: set[bytes] = set()
@@ -150,9 +151,10 @@ class Partition:
     def absorb_months(self, records: list[tuple[bytes, bytes]]) -> None:
         """Take in published agency-months rows: what was seen, and what must be compared."""
         for _, value in records:
-            row = decode_agency_month(value)
-            self.note(row.agency, Seen(row.last_event_at, row.latest_day))
-            self.published[row.agency, row.month] = row
+            agency, month, at, day = decode_agency_seen(value)
+            self.note(agency, Seen(at, day))
+            # Most rows are overtaken by the next of their month: columns are read when compared.
+            self.published[agency, month] = value
 
     def _advance(self, key: bytes, row: bytes) -> None:
         self.advance(key[1:].decode(), int(row))
@@ -220,7 +222,8 @@ class Partition:
         """
         differing: set[tuple[str, int]] = set()
         seen: dict[str, Seen] = {}
-        for key, row in self.published.items():
+        for key, value in self.published.items():
+            row = decode_agency_month(value)
             seen[row.agency] = later(
                 seen.get(row.agency, NOT_SEEN), Seen(row.last_event_at, row.latest_day)
             )
