@@ -12,7 +12,7 @@ on the day it no longer is (-1). Those changes are cells like any other.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from streams.domain.calendar import (
@@ -25,7 +25,7 @@ from streams.domain.calendar import (
 from streams.domain.catalogue import LEVELS, Service, Span, covers, spans
 from streams.domain.definitions import COLUMN, COLUMNS, DEFINITIONS, used_column
 from streams.domain.dossier import ONLINE, Contribution
-from streams.domain.tally import Days, Tally
+from streams.domain.tally import Tally
 
 _DAYS = 32
 """Cells of a column in a month: index 0 is unused, so a cell's index is the day of the month."""
@@ -255,17 +255,21 @@ class AgencyLedger:
             service = self._service(code)
             self._use_days(service, 0, own.submitted)
             self._use_days(service, 1, own.received)
+            level4 = {day for day in own.submitted if covers(service.level4, day)}
+            resolved_level4: dict[int, int] = {}
             for key, dossiers in own.resolved.items():
                 service.resolved[key] = service.resolved.get(key, 0) + dossiers
-                if covers(service.level4, key[0]):
-                    self._add(_RESOLVED_LEVEL4, key[1], dossiers)
+                submitted_on, resolved_on = key
+                if submitted_on in level4:
+                    resolved_level4[resolved_on] = resolved_level4.get(resolved_on, 0) + dossiers
+            self._add_days(_RESOLVED_LEVEL4, resolved_level4)
             yield
 
-    def _add_days(self, column: int, days: Days) -> None:
+    def _add_days(self, column: int, days: Mapping[int, int]) -> None:
         for day, dossiers in days.items():
             self._add(column, day, dossiers)
 
-    def _use_days(self, service: ServiceLedger, basis: int, days: Days) -> None:
+    def _use_days(self, service: ServiceLedger, basis: int, days: Mapping[int, int]) -> None:
         known = service.online[basis]
         begun = None
         for day in sorted(days):
