@@ -7,9 +7,8 @@ from collections import defaultdict
 from typing import Any
 
 import pytest
-from aiokafka import TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 
-import streams.kafka.catching_up
 from streams.kafka.catching_up import LogReader
 from tests.conftest import Broker
 from tests.kafka.clients import COMPACT, make_topic, producer, send_batch
@@ -45,14 +44,13 @@ async def test_all_who_ask_together_get_their_own_rows_from_one_consumer(
     counts = [12_000, 0, 1, 300]
     topic = await _filled(broker, f"{topic_prefix}rows", counts)
     started = 0
-    real = streams.kafka.catching_up.AIOKafkaConsumer
 
     def counting(**options: Any) -> Any:
         nonlocal started
         started += 1
-        return real(**options)
+        return AIOKafkaConsumer(**options)
 
-    monkeypatch.setattr(streams.kafka.catching_up, "AIOKafkaConsumer", counting)
+    monkeypatch.setattr("streams.kafka.catching_up.AIOKafkaConsumer", counting)
     reader = LogReader(broker.client_options)
     tps = [TopicPartition(topic, n) for n in range(4)]
     takes = [Taken() for _ in tps]
@@ -116,11 +114,11 @@ async def test_rows_that_cannot_be_taken_in_fail_their_reader_and_no_other(
         raise ValueError("unreadable")
 
     async with asyncio.timeout(60):
-        failed, ends = await asyncio.gather(
+        found: list[Any] = await asyncio.gather(
             reader.read({bad: 0}, refuse), reader.read({good: 0}, take), return_exceptions=True
         )
-    assert isinstance(failed, ValueError)
-    assert ends == {good: 10}
+    assert isinstance(found[0], ValueError)
+    assert found[1] == {good: 10}
     assert take.rows[good] == _rows(1, 10)
 
 
