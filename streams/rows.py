@@ -69,7 +69,8 @@ def encode_dossier(dossier: Dossier) -> bytes:
 
 def decode_dossier(row: bytes) -> Dossier:
     """The inverse of :func:`encode_dossier`. Raises :class:`UnreadableRowError`."""
-    _check_version(row)
+    if row[:1] != _VERSION:
+        raise _other_version(row)
     try:
         return _decode_dossier(row[1:])
     except msgspec.MsgspecError as error:
@@ -83,18 +84,18 @@ def encode_service(service: Service) -> bytes:
 
 def decode_service(row: bytes) -> Service:
     """The inverse of :func:`encode_service`. Raises :class:`UnreadableRowError`."""
-    _check_version(row)
+    if row[:1] != _VERSION:
+        raise _other_version(row)
     try:
         return _decode_service(row[1:])
     except msgspec.MsgspecError as error:
         raise UnreadableRowError(f"service row: {error}") from error
 
 
-def _check_version(row: bytes) -> None:
-    if row[:1] != _VERSION:
-        raise UnreadableRowError(
-            f"row: version {row[:1]!r} is not {_VERSION!r}; a newer hoso wrote it"
-        )
+def _other_version(row: bytes) -> UnreadableRowError:
+    return UnreadableRowError(
+        f"row: version {row[:1]!r} is not {_VERSION!r}; a newer hoso wrote it"
+    )
 
 
 class AgencyMonth(NamedTuple):
