@@ -182,7 +182,7 @@ class Partition:
         services = {key: encode_service(self.services[key]) for key in self._unmerged_services}
         return dossiers, services
 
-    def fold(self, slice_size: int = 2000) -> Iterator[int]:
+    def fold(self, slice_size: int = 1000) -> Iterator[int]:
         """Derive the ledgers from all dossiers and services, from nothing.
 
         Yields the number of rows done after each slice, so that a caller can let others run.

@@ -92,6 +92,7 @@ class Tables:
             "months": settings.topic(Topic.agency_months),
         }
         self._reader = LogReader(settings.client_options())
+        self._folding = asyncio.Lock()
         self.owned: dict[int, Owned] = {}
         self.in_touch: Callable[[], bool] = lambda: True
         """Whether the group still counts on this worker; if not, others may own its partitions."""
@@ -334,9 +335,11 @@ class Tables:
         if rows or not owned.positions:
             owned.unrepaired = True
         if owned.unrepaired:
-            for _ in partition.fold():
-                self.last_progress = time.monotonic()
-                await asyncio.sleep(0)
+            # One at a time: the first are ready sooner, and others on the loop wait for one slice.
+            async with self._folding:
+                for _ in partition.fold():
+                    self.last_progress = time.monotonic()
+                    await asyncio.sleep(0)
         owned.positions = dict(ends)
         partition.dossiers.set_position(ends["dossiers"])
         owned.disturbed = False
