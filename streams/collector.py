@@ -69,9 +69,7 @@ class StateCollector(Collector):
         lines: list[str] = []
         for metric, samples in self.samples().items():
             lines.append(f"# HELP {metric.name} {metric.help}\n# TYPE {metric.name} gauge\n")
-            names = ",".join(f'{label}="%s"' for label in metric.labels)
-            line = f"{metric.name}{{{names}}} %s\n" if names else f"{metric.name} %s\n"
-            lines += [line % (*map(_escaped, labels), _number(value)) for labels, value in samples]
+            lines += [f"{_series(metric, labels)} {_number(value)}\n" for labels, value in samples]
         return "".join(lines)
 
     def samples(self) -> Samples:
@@ -138,7 +136,14 @@ class StateCollector(Collector):
                 found[metrics.TARGET_RATIO].append((labels, float(target)))
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=32_768)
+def _series(metric: metrics.Metric, labels: tuple[str, ...]) -> str:
+    if not labels:
+        return metric.name
+    pairs = zip(metric.labels, map(_escaped, labels), strict=True)
+    return metric.name + "{" + ",".join(f'{name}="{value}"' for name, value in pairs) + "}"
+
+
 def _escaped(label: str) -> str:
     return label.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
 

@@ -10,8 +10,9 @@ derived and folded anew after every recovery.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 from streams.domain import catalogue, dossier
@@ -19,6 +20,7 @@ from streams.domain.calendar import day_of, month_and_day
 from streams.domain.catalogue import Listing, Service
 from streams.domain.dossier import (
     UNKNOWN,
+    Contribution,
     Dossier,
     Outcome,
     Step,
@@ -26,9 +28,11 @@ from streams.domain.dossier import (
     contribution,
 )
 from streams.domain.ledger import AgencyLedger, Month
+from streams.domain.tally import Tally
 from streams.rows import (
     AgencyMonth,
     decode_agency_month,
+    decode_agency_seen,
     decode_dossier,
     decode_service,
     encode_dossier,
@@ -89,8 +93,8 @@ class Partition:
         self.services: dict[bytes, Service] = {}
         self.ledgers: dict[str, AgencyLedger] = {}
         self.seen: dict[str, Seen] = {}
-        self.published: dict[tuple[str, int], AgencyMonth] = {}
-        """The agency-months rows read in recovery, until :meth:`repaired`."""
+        self.published: dict[tuple[str, int], bytes] = {}
+        """The newest agency-months rows read in recovery, until :meth:`repaired`."""
         self.progress: dict[str, int] = {}
         """Source topic → the next offset to take in, as its changelog has it."""
         self._unmerged_dossiers: set[bytes] = set()
@@ -157,9 +161,10 @@ class Partition:
     def absorb_months(self, records: list[tuple[bytes, bytes]]) -> None:
         """Take in published agency-months rows: what was seen, and what must be compared."""
         for _, value in records:
-            row = decode_agency_month(value)
-            self.note(row.agency, Seen(row.last_event_at, row.latest_day))
-            self.published[row.agency, row.month] = row
+            agency, month, at, day = decode_agency_seen(value)
+            self.note(agency, Seen(at, day))
+            # Most rows are overtaken by the next of their month: columns are read when compared.
+            self.published[agency, month] = value
 
     def _advance(self, key: bytes, row: bytes) -> None:
         self.advance(key[1:].decode(), int(row))
@@ -187,7 +192,7 @@ class Partition:
         services = {key: encode_service(self.services[key]) for key in self._unmerged_services}
         return dossiers, services
 
-    def fold(self, slice_size: int = 2000) -> Iterator[int]:
+    def fold(self, slice_size: int = 1000) -> Iterator[int]:
         """Derive the ledgers from all dossiers and services, from nothing.
 
         Yields the number of rows done after each slice, so that a caller can let others run.
@@ -200,11 +205,21 @@ class Partition:
             done += 1
             if done % slice_size == 0:
                 yield done
-        for key, row in self.dossiers.items():
-            agency, _ = split_row_key(key)
-            self.ledger(agency).replace(None, contribution(decode_dossier(row)))
-            done += 1
-            if done % slice_size == 0:
+        tallies: defaultdict[bytes, Tally] = defaultdict(Tally)
+        rows = self.dossiers.items()
+        while some := list(islice(rows, slice_size)):
+            found: defaultdict[bytes, list[Contribution]] = defaultdict(list)
+            for key, row in some:
+                counted = contribution(decode_dossier(row))
+                of_agency = found[key[: key.index(b" ")]]
+                if counted is not None:
+                    of_agency.append(counted)
+            for agency_key, contributions in found.items():
+                tallies[agency_key].count(contributions)
+            done += len(some)
+            yield done
+        for agency_key, tally in tallies.items():
+            for _ in self.ledger(agency_key.decode()).add(tally):
                 yield done
         yield done
 
@@ -217,7 +232,8 @@ class Partition:
         """
         differing: set[tuple[str, int]] = set()
         seen: dict[str, Seen] = {}
-        for key, row in self.published.items():
+        for key, value in self.published.items():
+            row = decode_agency_month(value)
             seen[row.agency] = later(
                 seen.get(row.agency, NOT_SEEN), Seen(row.last_event_at, row.latest_day)
             )

@@ -69,9 +69,10 @@ def encode_dossier(dossier: Dossier) -> bytes:
 
 def decode_dossier(row: bytes) -> Dossier:
     """The inverse of :func:`encode_dossier`. Raises :class:`UnreadableRowError`."""
-    _check_version(row)
+    if row[:1] != _VERSION:
+        raise _other_version(row)
     try:
-        return _decode_dossier(memoryview(row)[1:])
+        return _decode_dossier(row[1:])
     except msgspec.MsgspecError as error:
         raise UnreadableRowError(f"dossier row: {error}") from error
 
@@ -83,18 +84,18 @@ def encode_service(service: Service) -> bytes:
 
 def decode_service(row: bytes) -> Service:
     """The inverse of :func:`encode_service`. Raises :class:`UnreadableRowError`."""
-    _check_version(row)
+    if row[:1] != _VERSION:
+        raise _other_version(row)
     try:
-        return _decode_service(memoryview(row)[1:])
+        return _decode_service(row[1:])
     except msgspec.MsgspecError as error:
         raise UnreadableRowError(f"service row: {error}") from error
 
 
-def _check_version(row: bytes) -> None:
-    if row[:1] != _VERSION:
-        raise UnreadableRowError(
-            f"row: version {row[:1]!r} is not {_VERSION!r}; a newer hoso wrote it"
-        )
+def _other_version(row: bytes) -> UnreadableRowError:
+    return UnreadableRowError(
+        f"row: version {row[:1]!r} is not {_VERSION!r}; a newer hoso wrote it"
+    )
 
 
 class AgencyMonth(NamedTuple):
@@ -136,17 +137,34 @@ def encode_agency_month(row: AgencyMonth) -> bytes:
     )
 
 
-class _AgencyMonthJson(msgspec.Struct):
-    """The public row as others read it; fields and columns of newer versions are left alone."""
-
+class _AgencySeenJson(msgspec.Struct):
     agency: str
     month: str
     last_event_at: int | None
     latest_day: date | None
+
+
+class _AgencyMonthJson(_AgencySeenJson):
+    """The public row as others read it; fields and columns of newer versions are left alone."""
+
     columns: dict[str, Annotated[list[int], msgspec.Meta(max_length=31)]]
 
 
 _decode_month = msgspec.json.Decoder(_AgencyMonthJson).decode
+_decode_seen = msgspec.json.Decoder(_AgencySeenJson).decode
+
+
+def decode_agency_seen(value: bytes) -> tuple[str, int, int | None, int | None]:
+    """The agency, month, ``last_event_at`` and ``latest_day`` of a row; its columns are not read.
+
+    Raises :class:`UnreadableRowError`.
+    """
+    try:
+        row = _decode_seen(value)
+        day = None if row.latest_day is None else row.latest_day.toordinal()
+        return row.agency, parse_month(row.month), row.last_event_at, day
+    except (ValueError, msgspec.MsgspecError) as error:
+        raise UnreadableRowError(f"agency-months row: {error}") from error
 
 
 def decode_agency_month(value: bytes) -> AgencyMonth:

@@ -26,6 +26,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from schemas.topics import EVENT_TOPICS, REFERENCE_TOPICS, Topic
 from streams.batching import Acknowledged, BatchWriter
+from streams.kafka.catching_up import LogReader
 from streams.kafka.offsets import end_offsets
 from streams.partition import NOT_SEEN, Partition
 from streams.pipeline import Outgoing, Writes, month_rows
@@ -34,9 +35,6 @@ from streams.settings import Settings
 from streams.stores import MemoryStore, RocksStore, Store
 
 logger = logging.getLogger(__name__)
-
-_POLL_MS = 500
-_READ_RECORDS = 5000
 
 
 @dataclass(eq=False, slots=True)
@@ -93,6 +91,8 @@ class Tables:
             "services": settings.changelog("services"),
             "months": settings.topic(Topic.agency_months),
         }
+        self._reader = LogReader(settings.client_options())
+        self._folding = asyncio.Lock()
         self.owned: dict[int, Owned] = {}
         self.in_touch: Callable[[], bool] = lambda: True
         """Whether the group still counts on this worker; if not, others may own its partitions."""
@@ -146,6 +146,7 @@ class Tables:
         for owned in self.owned.values():
             self._drop(owned)
         self.owned.clear()
+        self._reader.close()
 
     async def settled(self, number: int) -> Owned | None:
         """The partition once it is ready, or None when this worker does not own it (any more)."""
@@ -334,9 +335,11 @@ class Tables:
         if rows or not owned.positions:
             owned.unrepaired = True
         if owned.unrepaired:
-            for _ in partition.fold():
-                self.last_progress = time.monotonic()
-                await asyncio.sleep(0)
+            # One at a time: the first are ready sooner, and others on the loop wait for one slice.
+            async with self._folding:
+                for _ in partition.fold():
+                    self.last_progress = time.monotonic()
+                    await asyncio.sleep(0)
         owned.positions = dict(ends)
         partition.dossiers.set_position(ends["dossiers"])
         owned.disturbed = False
@@ -401,45 +404,17 @@ class Tables:
     ) -> dict[str, int]:
         """Read the partition's logs from ``positions`` to their ends as of now; give the ends."""
         tables = {TopicPartition(log, number): table for table, log in self._logs.items()}
-        consumer = AIOKafkaConsumer(
-            **self._settings.client_options(),
-            group_id=None,
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            max_partition_fetch_bytes=8 * 1024 * 1024,
+        ends = await self._reader.read(
+            {tp: positions[table] for tp, table in tables.items()},
+            lambda tp, records: take(tables[tp], records),
         )
-        await consumer.start()
-        try:
-            consumer.assign(list(tables))
-            for tp, table in tables.items():
-                consumer.seek(tp, positions[table])
-            ends = await end_offsets(consumer, tables)
-            if any(ends[tp] < positions[table] for tp, table in tables.items()):
-                return {table: ends[tp] for tp, table in tables.items()}
-            at = {tp: positions[table] for tp, table in tables.items()}
-            while behind := [tp for tp in tables if at[tp] < ends[tp]]:
-                fetched = await consumer.getmany(
-                    *behind, timeout_ms=_POLL_MS, max_records=_READ_RECORDS
-                )
-                for tp, records in fetched.items():
-                    take(
-                        tables[tp],
-                        [(r.key, r.value) for r in records if r.key and r.value is not None],
-                    )
-                for tp in behind:
-                    # Not the last record's offset: compaction leaves gaps.
-                    at[tp] = await consumer.position(tp)
-                await asyncio.sleep(0)
-            # What was read may reach past the ends as asked; the state holds it all.
-            return {table: at[tp] for tp, table in tables.items()}
-        finally:
-            await consumer.stop()
+        return {table: ends[tp] for tp, table in tables.items()}
 
 
 def _overtaken(owned: Owned) -> bool:
     """Whether the recovery that asks has been cancelled, by a newer one or with the partition.
 
-    Cancelling alone does not end it: while aiokafka's consumer stops, it swallows the cancellation
+    Cancelling alone does not end it surely: aiokafka swallows a cancellation here and there
     (``NoGroupCoordinator.close``), and the recovery would make a partition ready that has to be
     read again, or go on in a store that is closed.
     """

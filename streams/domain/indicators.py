@@ -14,9 +14,11 @@ from typing import Literal, NamedTuple
 
 from streams.domain import targets
 from streams.domain.calendar import (
+    MONTHS_IN,
     PERIOD_KINDS,
     Period,
     PeriodKind,
+    month_and_day,
     period_of,
     previous_period,
     previous_year,
@@ -107,16 +109,26 @@ def sums_by_kind(months: Months, as_of: int) -> dict[PeriodKind, Sums]:
     """The sums of one agency's cells for the periods of every kind up to ``as_of``.
 
     The same as :func:`sums` of each, but the periods share what they have in common: a longer one
-    is the days before the shorter one's start, and the shorter one.
+    is the whole months before the shorter one's start, and the shorter one.
     """
-    stock = months.total(1, as_of, STOCK_COLUMNS)
-    flow, start = _zeroes(), as_of + 1
+    number, day = month_and_day(as_of)
+    before = [month.totals for at, month in months.items() if at < number]
+    begun = _zeroes()
+    month = months.get(number)
+    if month is not None:
+        for column, cells in month.cells.items():
+            begun[column] = sum(cells[: day + 1])
+    low, high = STOCK_COLUMNS.start, STOCK_COLUMNS.stop
+    stock = _zeroes()
+    stock[low:high] = map(sum, zip(begun[low:high], *[t[low:high] for t in before], strict=True))
+    flow, first = begun, number
     found: dict[PeriodKind, Sums] = {}
     for kind in PERIOD_KINDS:
-        period = period_of(kind, as_of)
-        if period.start < start:
-            flow = list(map(add, flow, months.total(period.start, start - 1)))
-            start = period.start
+        start = number - number % MONTHS_IN[kind]
+        whole = [months[at].totals for at in range(start, first) if at in months]
+        if whole:
+            flow = list(map(sum, zip(flow, *whole, strict=True)))
+        first = start
         found[kind] = Sums(flow, stock)
     return found
 

@@ -12,6 +12,7 @@ on the day it no longer is (-1). Those changes are cells like any other.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -25,6 +26,7 @@ from streams.domain.calendar import (
 from streams.domain.catalogue import LEVELS, Service, Span, covers, spans
 from streams.domain.definitions import COLUMN, COLUMNS, DEFINITIONS, used_column
 from streams.domain.dossier import ONLINE, Contribution
+from streams.domain.tally import Tally
 
 _DAYS = 32
 """Cells of a column in a month: index 0 is unused, so a cell's index is the day of the month."""
@@ -239,6 +241,51 @@ class AgencyLedger:
         if old[4:] != new[4:]:
             self._resolved(old, -1)
             self._resolved(new, 1)
+
+    def add(self, tally: Tally) -> Iterator[None]:
+        """Put in the dossiers that ``tally`` counts: the same cells as :meth:`replace` of each.
+
+        Yields after each service, so that a caller can let others run; done only at the end.
+        """
+        for first, by_channel in (
+            (_SUBMITTED, tally.submitted),
+            (_RECEIVED, tally.received),
+            (_RESOLVED, tally.resolved),
+        ):
+            for column, days in enumerate(by_channel, start=first):
+                self._add_days(column, days)
+        self._add_days(_DUE, tally.due)
+        self._add_days(_ON_TIME, tally.on_time)
+        yield
+        for code, own in tally.online.items():
+            service = self._service(code)
+            self._use_days(service, 0, own.submitted)
+            self._use_days(service, 1, own.received)
+            level4 = {day for day in own.submitted if covers(service.level4, day)}
+            resolved_level4: dict[int, int] = {}
+            for key, dossiers in own.resolved.items():
+                service.resolved[key] = service.resolved.get(key, 0) + dossiers
+                submitted_on, resolved_on = key
+                if submitted_on in level4:
+                    resolved_level4[resolved_on] = resolved_level4.get(resolved_on, 0) + dossiers
+            self._add_days(_RESOLVED_LEVEL4, resolved_level4)
+            yield
+
+    def _add_days(self, column: int, days: Mapping[int, int]) -> None:
+        for day, dossiers in days.items():
+            self._add(column, day, dossiers)
+
+    def _use_days(self, service: ServiceLedger, basis: int, days: Mapping[int, int]) -> None:
+        known = service.online[basis]
+        begun = None
+        for day in sorted(days):
+            month, _ = month_and_day(day)
+            if month == begun:
+                # An earlier day of this month is in: this one is the first of no period.
+                known[day] = known.get(day, 0) + days[day]
+            else:
+                self._use(service, basis, day, days[day])
+                begun = month
 
     def relist(self, code: str, listings: Service) -> None:
         """The listings of service ``code`` are now ``listings``."""

@@ -7,12 +7,15 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from streams.domain.calendar import PERIOD_KINDS, PeriodKind
+from streams.domain.calendar import PERIOD_KINDS, PeriodKind, period_of
 from streams.domain.definitions import COLUMNS, DEFAULT_DEFINITION, DEFINITIONS
-from streams.domain.indicators import ranks
+from streams.domain.indicators import ranks, sums, sums_by_kind
 from tests.domain.events import Event, listed, processed, registered, removed, submitted, taken_down
 from tests.domain.register import Register, agreed
+from tests.domain.worlds import World, worlds
 
 _END = "2022-12-31"
 _DAY = date.fromisoformat(_END)
@@ -297,3 +300,12 @@ def test_an_agency_that_happens_to_be_called_like_a_group_is_not_mistaken_for_it
     shares = [(f.scope, f.counts.services_with_dossiers, f.counts.services_listed) for f in rows]
     assert shares[0] == ("national", 1, 4)
     assert shares[-1] == ("national", 1, 1)
+
+
+@given(worlds(), st.dates(date(2021, 1, 1), date(2026, 12, 31)) | st.dates())
+def test_the_sums_of_all_kinds_of_periods_are_those_of_each(world: World, day: date) -> None:
+    """What a scrape adds up at once is what a report adds up for its period."""
+    as_of = day.toordinal()
+    for ledger in Register(world.events).ledgers.values():
+        found = sums_by_kind(ledger.months, as_of)
+        assert found == {kind: sums(ledger.months, period_of(kind, as_of)) for kind in PERIOD_KINDS}

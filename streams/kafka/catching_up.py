@@ -1,0 +1,153 @@
+"""Reads partitions of logs from known positions to their ends, for all who ask together at once.
+
+A worker that is assigned twelve partitions recovers them all at the same time. Each of them having
+a consumer of its own would mean twelve connections and fetches of metadata, and a poll for each
+partition's few records; here whoever asks while a consumer is being started shares it. Knows
+nothing of what the records mean.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from streams.kafka.offsets import end_offsets
+
+_POLL_MS = 500
+_READ_RECORDS = 5000
+
+Positions = dict[TopicPartition, int]
+Take = Callable[[TopicPartition, list[tuple[bytes, bytes]]], None]
+"""Called with keys and values in the order of the log; records without either are left out."""
+
+
+@dataclass(eq=False, slots=True)
+class _Request:
+    at: Positions
+    """How far it has been read."""
+    take: Take
+    result: asyncio.Future[Positions]
+    ends: Positions = field(default_factory=dict)
+
+    def behind(self) -> list[TopicPartition]:
+        return [tp for tp, at in self.at.items() if at < self.ends[tp]]
+
+
+class LogReader:
+    """Reads logs to their ends. Survives nothing: who asks remembers how far it came."""
+
+    def __init__(self, client_options: Mapping[str, Any]) -> None:
+        """``client_options``: keyword arguments for aiokafka (bootstrap_servers, security)."""
+        self._options = dict(client_options)
+        self._joinable: list[_Request] | None = None
+        """The requests of the round that has not asked for the ends yet."""
+        self._rounds: set[asyncio.Task[None]] = set()
+
+    async def read(self, positions: Mapping[TopicPartition, int], take: Take) -> Positions:
+        """Give ``take`` everything from ``positions`` to the ends as of now; return where it ended.
+
+        If a log ends before its position nothing is taken, and the ends are returned. Once the
+        call is cancelled ``take`` is not called again. Raises ``KafkaError`` and what ``take``
+        raises.
+        """
+        request = _Request(dict(positions), take, asyncio.get_running_loop().create_future())
+        waiting = self._joinable
+        if waiting is None or any(request.at.keys() & other.at.keys() for other in waiting):
+            # One consumer has one position in a partition, so who asks again waits for its own.
+            waiting = self._joinable = []
+            task = asyncio.create_task(self._round(waiting))
+            self._rounds.add(task)
+            task.add_done_callback(partial(self._done, waiting))
+        waiting.append(request)
+        try:
+            return await request.result
+        finally:
+            request.result.cancel()
+
+    def close(self) -> None:
+        """End what is under way; whoever waits is cancelled."""
+        for task in self._rounds:
+            task.cancel()
+
+    async def _round(self, requests: list[_Request]) -> None:
+        consumer = AIOKafkaConsumer(
+            **self._options,
+            group_id=None,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            max_partition_fetch_bytes=8 * 1024 * 1024,
+        )
+        try:
+            try:
+                await consumer.start()
+                if self._joinable is requests:
+                    self._joinable = None
+                await self._read(consumer, requests)
+            finally:
+                await consumer.stop()
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            for request in requests:
+                if not request.result.done():
+                    request.result.set_exception(error)
+
+    def _done(self, requests: list[_Request], task: asyncio.Task[None]) -> None:
+        # Also of a round that was cancelled before it began.
+        self._rounds.discard(task)
+        if self._joinable is requests:
+            self._joinable = None
+        for request in requests:
+            request.result.cancel()
+
+    async def _read(self, consumer: AIOKafkaConsumer, requests: list[_Request]) -> None:
+        of = {tp: r for r in requests if not r.result.done() for tp in r.at}
+        if not of:
+            return
+        consumer.assign(list(of))
+        for tp, request in of.items():
+            consumer.seek(tp, request.at[tp])
+        ends = await end_offsets(consumer, of)
+        for request in set(of.values()):
+            request.ends = {tp: ends[tp] for tp in request.at}
+            if any(end < request.at[tp] for tp, end in request.ends.items()):
+                _finish(request, request.ends)
+        while behind := self._behind(requests):
+            fetched = await consumer.getmany(
+                *behind, timeout_ms=_POLL_MS, max_records=_READ_RECORDS
+            )
+            for tp, records in fetched.items():
+                if not of[tp].result.done():
+                    try:
+                        of[tp].take(
+                            tp, [(r.key, r.value) for r in records if r.key and r.value is not None]
+                        )
+                    except Exception as error:
+                        of[tp].result.set_exception(error)
+            for tp in behind:
+                # Not the last record's offset: compaction leaves gaps.
+                of[tp].at[tp] = await consumer.position(tp)
+            await asyncio.sleep(0)
+
+    @staticmethod
+    def _behind(requests: list[_Request]) -> list[TopicPartition]:
+        found: list[TopicPartition] = []
+        for request in requests:
+            if request.result.done():
+                continue
+            behind = request.behind()
+            if not behind:
+                # What was read may reach past the ends as asked; all of it was taken.
+                _finish(request, dict(request.at))
+            found += behind
+        return found
+
+
+def _finish(request: _Request, result: Positions) -> None:
+    if not request.result.done():
+        request.result.set_result(result)
