@@ -198,9 +198,10 @@ class _Period(NamedTuple):
 
 
 @lru_cache(maxsize=8192)
-def _periods_of(day: int) -> tuple[_Period, ...]:
+def _periods_of(day: int) -> tuple[int, tuple[_Period, ...]]:
+    """The day itself, one object for all who keep it, and the periods it lies in."""
     month, _ = month_and_day(day)
-    return tuple(
+    return day, tuple(
         _Period(
             kind,
             (kind, month - month % length),
@@ -282,7 +283,7 @@ class AgencyLedger:
             month, _ = month_and_day(day)
             if month == begun:
                 # An earlier day of this month is in: this one is the first of no period.
-                known[day] = known.get(day, 0) + days[day]
+                known[_periods_of(day)[0]] = known.get(day, 0) + days[day]
             else:
                 self._use(service, basis, day, days[day])
                 begun = month
@@ -364,6 +365,7 @@ class AgencyLedger:
 
     def _use(self, service: ServiceLedger, basis: int, day: int, sign: int) -> None:
         """One online dossier more or less on ``day``: move the first days it changes."""
+        day, periods = _periods_of(day)
         days = service.online[basis]
         before = days.get(day, 0)
         after = before + sign
@@ -374,7 +376,7 @@ class AgencyLedger:
         if before and after:
             return
         firsts = service.firsts[basis]
-        for kind, key, last in _periods_of(day):
+        for kind, key, last in periods:
             known = firsts.get(key)
             if after:
                 if known is not None and known <= day:

@@ -16,6 +16,7 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from streams.kafka.fetched import leave_as_unpacked
 from streams.kafka.offsets import end_offsets
 
 _POLL_MS = 500
@@ -118,6 +119,7 @@ class LogReader:
             if any(end < request.at[tp] for tp, end in request.ends.items()):
                 _finish(request, request.ends)
         while behind := self._behind(requests):
+            leave_as_unpacked(consumer)
             fetched = await consumer.getmany(
                 *behind, timeout_ms=_POLL_MS, max_records=_READ_RECORDS
             )
