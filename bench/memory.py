@@ -13,10 +13,9 @@ import sys
 import click
 from rich.console import Console
 
-from bench.engines import Worker
-from bench.throughput import load
+from bench.loading import fresh_broker, load
+from bench.worker import Worker
 from bench.workload import make
-from streams.kafka.broker import EmbeddedBroker
 
 
 @click.command()
@@ -29,12 +28,12 @@ def main(dossiers: int, store: str, as_json: bool) -> None:
     """Measure the resident bytes per dossier."""
     err = Console(stderr=True)
     workload = make(dossiers, statuses=(), duplicates=0)
-    with EmbeddedBroker() as broker:
+    with fresh_broker() as bootstrap:
         err.print(f"sending {dossiers:,} submissions…")
-        asyncio.run(load(broker.bootstrap, workload))
+        asyncio.run(load(bootstrap, workload))
         records = len(workload.events) + len(workload.reference)
         del workload.events[:]
-        worker = Worker(broker.bootstrap, store)
+        worker = Worker(bootstrap, store)
         try:
             worker.wait_ready()
             before = worker.rss

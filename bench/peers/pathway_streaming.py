@@ -1,0 +1,148 @@
+"""pathway in streaming mode, state in memory: Kafka, typed JSON, ``groupby`` and ``reduce``.
+
+Its engine is Rust and reads the JSON itself, by a schema with the fields that are needed: there is
+no pydantic here and no Python per event. It never ends by itself and does not say when it takes
+the first record in, so the clock runs from the end of its first commit, whose records are not
+counted, to the end of the one that has all of them.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pathway as pw
+
+from bench.counts import ENDED, TOPICS, Counted, Expected
+from bench.peers.process import Clock, Report, emit_and_exit, main
+
+COMMIT_MS = 100
+"""A commit this often; the default of 1,500 would leave only a handful of them to time."""
+
+
+class Submitted(pw.Schema):
+    """The fields of a submission that are counted."""
+
+    agency: str
+    dossier: str
+    service: str
+    channel: str | None
+
+
+class Processed(pw.Schema):
+    """The fields of a processing event that are counted."""
+
+    agency: str
+    dossier: str
+    status: int
+
+
+def _read(bootstrap: str, topic: str, schema: type[pw.Schema]) -> Any:
+    return pw.io.kafka.read(
+        {
+            "bootstrap.servers": bootstrap,
+            "group.id": "bench-pathway",
+            "auto.offset.reset": "earliest",
+            "session.timeout.ms": "6000",
+        },
+        topic=topic,
+        format="json",
+        schema=schema,
+        json_field_paths={name: f"/data/{name}" for name in schema.column_names()},
+        autocommit_duration_ms=COMMIT_MS,
+    )
+
+
+def run(bootstrap: str, events: int) -> Report | None:
+    """Run the engine until ``events`` records are through, then end the process."""
+    submitted = _read(bootstrap, TOPICS[0], Submitted)
+    processed = _read(bootstrap, TOPICS[1], Processed)
+    dossiers = submitted.groupby(pw.this.agency, pw.this.dossier).reduce(
+        pw.this.agency,
+        pw.this.dossier,
+        service=pw.reducers.any(pw.this.service),
+        online=pw.reducers.any(pw.this.channel == "online"),
+    )
+    ended = (
+        processed.filter((pw.this.status == ENDED[0]) | (pw.this.status == ENDED[1]))
+        .groupby(pw.this.agency, pw.this.dossier)
+        .reduce(pw.this.agency, pw.this.dossier)
+    )
+    resolved = dossiers.join(
+        ended, pw.left.agency == pw.right.agency, pw.left.dossier == pw.right.dossier
+    ).select(pw.left.agency, pw.left.online)
+    services = (
+        dossiers.filter(pw.this.online)
+        .groupby(pw.this.agency, pw.this.service)
+        .reduce(pw.this.agency, pw.this.service)
+    )
+    count = pw.reducers.count()
+    tables = {
+        "dossiers": dossiers.groupby(pw.this.agency).reduce(pw.this.agency, n=count),
+        "resolved": resolved.groupby(pw.this.agency).reduce(pw.this.agency, n=count),
+        "resolved_online": resolved.filter(pw.this.online)
+        .groupby(pw.this.agency)
+        .reduce(pw.this.agency, n=count),
+        "services": services.groupby(pw.this.agency).reduce(pw.this.agency, n=count),
+        "submitted": submitted.reduce(agency="", n=count),
+        "processed": processed.reduce(agency="", n=count),
+    }
+    watch = Watch(events, list(tables))
+    for name, table in tables.items():
+        pw.io.subscribe(table, on_change=watch.on_change(name), on_time_end=watch.on_time_end(name))
+    pw.run(monitoring_level=pw.MonitoringLevel.NONE)
+    return None
+
+
+class Watch:
+    """Follows the tables, and reports when every one of them has all events."""
+
+    def __init__(self, events: int, names: list[str]) -> None:
+        self._events = events
+        self._rows: dict[str, dict[str, int]] = {name: {} for name in names}
+        self._closed = dict.fromkeys(names, -1)
+        self._complete_at: int | None = None
+        self._clock = Clock()
+        self._before = 0
+
+    def on_change(self, name: str) -> Any:
+        """The callback for the rows of a table."""
+        rows = self._rows[name]
+
+        def changed(key: Any, row: dict[str, Any], time: int, is_addition: bool) -> None:
+            if is_addition:
+                rows[row["agency"]] = row["n"]
+                if self._through() == self._events and self._complete_at is None:
+                    self._complete_at = time
+
+        return changed
+
+    def on_time_end(self, name: str) -> Any:
+        """The callback for the end of a commit in a table."""
+
+        def ended(moment: int) -> None:
+            self._closed[name] = moment
+            if self._clock.started is None and self._through():
+                self._clock.start()
+                self._before = self._through()
+            elif self._complete_at is not None:
+                done = time.perf_counter()
+                if min(self._closed.values()) >= self._complete_at:
+                    emit_and_exit(
+                        self._clock.report(self._events - self._before, self._counted(), done)
+                    )
+
+        return ended
+
+    def _through(self) -> int:
+        return sum(self._rows[name].get("", 0) for name in ("submitted", "processed"))
+
+    def _counted(self) -> Counted:
+        return {
+            agency: Expected(*(self._rows[name].get(agency, 0) for name in Expected._fields))
+            for agency in self._rows["dossiers"]
+        }
+
+
+if __name__ == "__main__":
+    main(run)
