@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -182,11 +182,14 @@ def _recovered(bootstrap: str, store: str, killed: Worker) -> Recovery:
         worker.stop(signal.SIGKILL)
 
 
-def counted_by(worker: Worker) -> Counted:
-    """The workload's figures of each agency, from the worker's API."""
+def counted_by(worker: Worker, years: Sequence[int] = (2022, 2023)) -> Counted:
+    """The workload's figures of each agency, from the worker's API, over some years together.
+
+    ``services`` are those of 2022 alone, in which all dossiers of the usual workload are submitted.
+    """
     groups = {"national", "ministries", "provinces"}
     figures: dict[str, list[int]] = {}
-    for year in (2022, 2023):
+    for year in years:
         answer = worker.get(f"/api/v1/indicators?period=year&as_of={year}-12-31")
         for row in json.loads(answer)["rows"]:
             if row["scope"] in groups:

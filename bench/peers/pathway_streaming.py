@@ -8,7 +8,7 @@ counted, to the end of the one that has all of them.
 
 from __future__ import annotations
 
-import time
+from collections import defaultdict
 from typing import Any
 
 import pathway as pw
@@ -87,52 +87,39 @@ def run(bootstrap: str, events: int) -> Report | None:
         "submitted": submitted.reduce(agency="", n=count),
         "processed": processed.reduce(agency="", n=count),
     }
-    watch = Watch(events, list(tables))
-    for name, table in tables.items():
-        pw.io.subscribe(table, on_change=watch.on_change(name), on_time_end=watch.on_time_end(name))
+    # One table, because only a table's own changes end a commit in it: a last commit that changes
+    # no service would never end in the services.
+    figures = pw.Table.concat_reindex(
+        *(table.select(pw.this.agency, pw.this.n, what=name) for name, table in tables.items())
+    )
+    watch = Watch(events)
+    pw.io.subscribe(figures, on_change=watch.changed, on_time_end=watch.ended)
     pw.run(monitoring_level=pw.MonitoringLevel.NONE)
     return None
 
 
 class Watch:
-    """Follows the tables, and reports when every one of them has all events."""
+    """Follows the figures, and reports when they hold all events."""
 
-    def __init__(self, events: int, names: list[str]) -> None:
+    def __init__(self, events: int) -> None:
         self._events = events
-        self._rows: dict[str, dict[str, int]] = {name: {} for name in names}
-        self._closed = dict.fromkeys(names, -1)
-        self._complete_at: int | None = None
+        self._rows: dict[str, dict[str, int]] = defaultdict(dict)
         self._clock = Clock()
         self._before = 0
 
-    def on_change(self, name: str) -> Any:
-        """The callback for the rows of a table."""
-        rows = self._rows[name]
+    def changed(self, key: Any, row: dict[str, Any], time: int, is_addition: bool) -> None:
+        """A figure has a new value, or has lost its old one."""
+        if is_addition:
+            self._rows[row["what"]][row["agency"]] = row["n"]
 
-        def changed(key: Any, row: dict[str, Any], time: int, is_addition: bool) -> None:
-            if is_addition:
-                rows[row["agency"]] = row["n"]
-                if self._through() == self._events and self._complete_at is None:
-                    self._complete_at = time
-
-        return changed
-
-    def on_time_end(self, name: str) -> Any:
-        """The callback for the end of a commit in a table."""
-
-        def ended(moment: int) -> None:
-            self._closed[name] = moment
-            if self._clock.started is None and self._through():
-                self._clock.start()
-                self._before = self._through()
-            elif self._complete_at is not None:
-                done = time.perf_counter()
-                if min(self._closed.values()) >= self._complete_at:
-                    emit_and_exit(
-                        self._clock.report(self._events - self._before, self._counted(), done)
-                    )
-
-        return ended
+    def ended(self, moment: int) -> None:
+        """A commit is done: all its changes have been told."""
+        through = self._through()
+        if through == self._events:
+            emit_and_exit(self._clock.report(self._events - self._before, self._counted()))
+        if self._clock.started is None:
+            self._clock.start()
+            self._before = through
 
     def _through(self) -> int:
         return sum(self._rows[name].get("", 0) for name in ("submitted", "processed"))

@@ -41,12 +41,9 @@ class Clock:
             self.rss = psutil.Process().memory_info().rss
             self.started = time.perf_counter()
 
-    def report(self, events: int, counted: Counted, done: float | None = None) -> Report:
-        """The report of a run that ended at ``done`` (``time.perf_counter``), or just now.
-
-        Raises ValueError if it never began.
-        """
-        ended = time.perf_counter() if done is None else done
+    def report(self, events: int, counted: Counted) -> Report:
+        """The report of a run that ends now. Raises ValueError if it never began."""
+        ended = time.perf_counter()
         if self.started is None:
             raise ValueError("no record was taken in")
         rss = psutil.Process().memory_info().rss
