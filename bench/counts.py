@@ -85,7 +85,9 @@ def gain(before: State, after: State) -> Gain | None:
         return None
     new = before[0] is None
     ended = after[2] and (new or not before[2])
-    return Gain(int(new), int(ended), int(ended and after[1]), after[0] if new and after[1] else None)
+    return Gain(
+        int(new), int(ended), int(ended and after[1]), after[0] if new and after[1] else None
+    )
 
 
 def tally(

@@ -75,7 +75,9 @@ def peers_python() -> str:
     return given or (str(own) if own.exists() else sys.executable)
 
 
-def peer(module: str, needs: str, what: str, *, apart: bool = False, cap: int | None = None) -> Engine:
+def peer(
+    module: str, needs: str, what: str, *, apart: bool = False, cap: int | None = None
+) -> Engine:
     """The engine ``bench.peers.<module>``, which imports ``needs``.
 
     ``apart``: under the interpreter of :func:`peers_python` instead of this one.
@@ -96,9 +98,7 @@ def peer(module: str, needs: str, what: str, *, apart: bool = False, cap: int | 
             raise Unavailable(f"{lines[-1]} (make bench installs what the engines need)")
 
     def run(bootstrap: str, events: int, reference: int) -> Run:
-        return read_report(
-            [python(), "-m", f"bench.peers.{module}", bootstrap, str(events)]
-        )
+        return read_report([python(), "-m", f"bench.peers.{module}", bootstrap, str(events)])
 
     return Engine(run, check, what, cap)
 
@@ -205,7 +205,9 @@ def counted_by(worker: Worker, years: Sequence[int] = (2022, 2023)) -> Counted:
 
 ENGINES: dict[str, Engine] = {
     "bare-aiokafka": peer("bare_aiokafka", "aiokafka", "a loop and dicts, nothing durable"),
-    "bare-confluent": peer("bare_confluent", "confluent_kafka", "a loop and dicts, nothing durable"),
+    "bare-confluent": peer(
+        "bare_confluent", "confluent_kafka", "a loop and dicts, nothing durable"
+    ),
     "pathway": peer("pathway_streaming", "pathway", "streaming, state in memory", apart=True),
     "bytewax": peer(
         "bytewax_recovery", "bytewax, confluent_kafka", "recovery on, snapshots", apart=True

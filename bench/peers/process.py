@@ -35,11 +35,11 @@ class Clock:
         self.started: float | None = None
         self.rss = 0
 
-    def start(self) -> None:
-        """Note the time and the resident set, the first time only."""
+    def start(self, since: float = 0.0) -> None:
+        """Note the time, ``since`` seconds ago, and the resident set; the first time only."""
         if self.started is None:
             self.rss = psutil.Process().memory_info().rss
-            self.started = time.perf_counter()
+            self.started = time.perf_counter() - since
 
     def report(self, events: int, counted: Counted) -> Report:
         """The report of a run that ends now. Raises ValueError if it never began."""
