@@ -22,11 +22,11 @@ LIMIT_SECONDS = 600.0
 """A run that takes longer is ended, and its engine left out."""
 
 
-class Unavailable(Exception):
+class UnavailableError(Exception):
     """An engine cannot be run here; the message says why, in one line."""
 
 
-class Failed(Exception):
+class FailedError(Exception):
     """An engine was run and broke, or took too long; the message says how, in one line."""
 
 
@@ -58,7 +58,7 @@ class Engine(NamedTuple):
     run: Callable[[str, int, int], Run]
     """(bootstrap servers, events in the topics, reference records beside them) → a run."""
     check: Callable[[], None]
-    """Raises Unavailable when it cannot be run here."""
+    """Raises UnavailableError when it cannot be run here."""
     what: str
     """What it is and does, in a few words, for the tables."""
     cap: int | None = None
@@ -95,7 +95,7 @@ def peer(
         )
         if found.returncode:
             lines = found.stderr.strip().splitlines() or ["it ended without a word"]
-            raise Unavailable(f"{lines[-1]} (make bench installs what the engines need)")
+            raise UnavailableError(f"{lines[-1]} (make bench installs what the engines need)")
 
     def run(bootstrap: str, events: int, reference: int) -> Run:
         return read_report([python(), "-m", f"bench.peers.{module}", bootstrap, str(events)])
@@ -106,7 +106,7 @@ def peer(
 def read_report(command: list[str], limit: float = LIMIT_SECONDS) -> Run:
     """Run a peer, which gets a file's name as its last argument, and read its report there.
 
-    Raises Failed if there is none, or none after ``limit`` seconds.
+    Raises FailedError if there is none, or none after ``limit`` seconds.
     """
     with tempfile.TemporaryDirectory(prefix="hoso-bench-") as directory:
         report, log = Path(directory) / "report.json", Path(directory) / "log"
@@ -123,13 +123,13 @@ def read_report(command: list[str], limit: float = LIMIT_SECONDS) -> Run:
         try:
             code = process.wait(limit)
         except subprocess.TimeoutExpired as error:
-            raise Failed(f"it was not done after {limit:.0f} s") from error
+            raise FailedError(f"it was not done after {limit:.0f} s") from error
         finally:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
         if code != 0 or not report.exists():
-            raise Failed(f"it ended with code {code}: {_last_line(log.read_text())}")
+            raise FailedError(f"it ended with code {code}: {_last_line(log.read_text())}")
         found = json.loads(report.read_text())
         found["counted"] = {agency: Expected(*row) for agency, row in found["counted"].items()}
         return Run(**found)
@@ -148,7 +148,7 @@ def hoso(store: str) -> Engine:
             try:
                 import rocksdict  # noqa: F401
             except ImportError as error:
-                raise Unavailable(str(error)) from error
+                raise UnavailableError(str(error)) from error
 
     def run(bootstrap: str, events: int, reference: int) -> Run:
         worker = Worker(bootstrap, store)

@@ -15,6 +15,7 @@ import json
 import sys
 import time
 from collections import defaultdict
+from itertools import pairwise
 from typing import Any
 
 import click
@@ -104,7 +105,7 @@ def freshness(rate: int, seconds: float, pause: float) -> dict[str, Any]:
     reached = len(workload.events) / took
     if reached < 0.95 * rate:
         raise ValueError(f"only {reached:,.0f} events/s could be sent, not {rate:,}")
-    gaps = [after.answered - one.answered for one, after in zip(scrapes, scrapes[1:], strict=False)]
+    gaps = [after.answered - one.answered for one, after in pairwise(scrapes)]
     return {
         **milliseconds(latencies(sent, scrapes, began + WARM_UP_SECONDS)),
         "events_per_second": round(reached),

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.counts import differences
-from bench.engines import ENGINES, Engine, Failed, Run, Unavailable
+from bench.engines import ENGINES, Engine, FailedError, Run, UnavailableError
 from bench.loading import BROKERS, fresh_broker, load
 from bench.workload import Workload, make
 
@@ -32,19 +32,20 @@ DEFAULT_ROUNDS = 5
 def measure(engine: Engine, workload: Workload, broker: str = "embedded") -> Run:
     """One run of one engine on a broker of its own.
 
-    Raises Failed for a wrong count, and for a run too short to be timed.
+    Raises FailedError for a wrong count, and for a run too short to be timed.
     """
     with fresh_broker(broker) as bootstrap:
         asyncio.run(load(bootstrap, workload))
         try:
             run = engine.run(bootstrap, len(workload.events), len(workload.reference))
         except (RuntimeError, TimeoutError) as error:
-            raise Failed(str(error).strip().splitlines()[-1]) from error
+            said = str(error).strip().splitlines() or [""]
+            raise FailedError(f"{type(error).__name__}: {said[-1][:300]}") from error
     wrong = differences(run.counted, workload.by_agency)
     if wrong:
-        raise Failed(f"wrong for {len(wrong)} agencies; {wrong[0]}")
+        raise FailedError(f"wrong for {len(wrong)} agencies; {wrong[0]}")
     if run.events <= 0 or run.seconds <= 0:
-        raise Failed("too few events to be timed")
+        raise FailedError("too few events to be timed")
     return run
 
 
@@ -65,7 +66,7 @@ class Comparison:
         for name in self.names:
             try:
                 ENGINES[name].check()
-            except Unavailable as error:
+            except UnavailableError as error:
                 self.unavailable[name] = str(error)
                 err.print(f"{name} is left out: {error}", markup=False)
         workloads = {}
@@ -76,7 +77,7 @@ class Comparison:
             for name in self._in():
                 try:
                     run = measure(ENGINES[name], workloads[self.sizes[name]], self.broker)
-                except Failed as error:
+                except FailedError as error:
                     self.failed[name] = str(error)
                     err.print(f"round {turn + 1} {name} is left out: {error}", markup=False)
                     continue
