@@ -42,7 +42,7 @@ def rate_of(workers: list[Worker]) -> float:
     A partition whose end a worker has not been told yet is not in its lag, so the stretch begins
     where most was left, which is when they know of all. Raises ValueError if nothing ever was.
     """
-    samples = []
+    samples: list[tuple[float, int]] = []
     until = time.monotonic() + 900
     while not samples or samples[-1][1]:
         if time.monotonic() > until:

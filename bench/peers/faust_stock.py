@@ -60,7 +60,7 @@ def run(bootstrap: str, events: int) -> Report | None:
             if done == events:
                 report = clock.report(done, {})
                 counted = {
-                    agency: Expected(*figures, len(services))
+                    agency: Expected(*(*figures, len(services)))
                     for agency, (figures, services) in agencies.items()
                 }
                 emit_and_exit(report._replace(counted=counted))

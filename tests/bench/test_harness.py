@@ -125,7 +125,7 @@ def program(tmp_path: Path, text: str) -> list[str]:
 
 
 def test_a_peer_that_dies_is_an_error_with_its_last_words(tmp_path: Path) -> None:
-    with pytest.raises(FailedError, match="code 1.*broker is gone"):
+    with pytest.raises(FailedError, match=r"code 1.*broker is gone"):
         read_report(program(tmp_path, "raise SystemExit('the broker is gone')"))
 
 
