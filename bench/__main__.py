@@ -75,7 +75,7 @@ def main(
 
     attempt("throughput", engines_compared)
     attempt("memory", lambda: memory.bytes_per_dossier(1_000_000, "memory"))
-    attempt("freshness", lambda: freshness.freshness(5000, seconds, 0.01))
+    attempt("freshness", lambda: freshness.freshness(5000, seconds, 0.25))
     attempt("reads", lambda: reads.reads(200_000, 300, 4, 15.0))
     attempt("scale", lambda: scale.scale(1_000_000, millions))
     found["failed"] = failed

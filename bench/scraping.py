@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import multiprocessing
+import random
 import re
 import time
 from collections import Counter
@@ -33,7 +34,7 @@ def read_submitted(body: bytes) -> dict[str, int]:
 
 
 class Scraper:
-    """Scrapes one worker again and again, with ``pause`` seconds between two scrapes."""
+    """Scrapes one worker again and again, with half to one and a half ``pause`` seconds between."""
 
     def __init__(self, port: int, pause: float) -> None:
         context = multiprocessing.get_context("spawn")
@@ -64,7 +65,8 @@ def _scrape(port: int, pause: float, pipe: Connection) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     scrapes: list[Scrape] = []
     pipe.send(None)
-    while not pipe.poll(pause):
+    rng = random.Random(2022)
+    while not pipe.poll(pause * (0.5 + rng.random())):
         asked = time.monotonic()
         connection.request("GET", "/metrics")
         body = connection.getresponse().read()

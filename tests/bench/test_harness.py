@@ -24,7 +24,7 @@ from bench.engines import (
     peer,
     read_report,
 )
-from bench.freshness import latencies
+from bench.freshness import BIN_SECONDS, age_at, seen_by_age
 from bench.percentiles import percentile
 from bench.plot import draw
 from bench.scraping import Scrape, read_submitted
@@ -147,20 +147,28 @@ def test_a_percentile_is_one_of_the_values() -> None:
     assert percentile([7.0], 0.5) == 7
 
 
-def test_a_dossier_is_seen_at_the_first_scrape_that_counts_it() -> None:
+def test_a_scrape_tells_of_every_dossier_sent_before_it_whether_it_was_seen_at_that_age() -> None:
     sent = {"A": [1.0, 2.0, 3.0], "B": [1.5]}
-    scrapes = [
-        Scrape(1.9, 2.1, {"A": 1}),
-        Scrape(2.9, 3.1, {"A": 1, "B": 1}),
-        Scrape(3.9, 4.1, {"A": 3, "B": 1}),
-    ]
-    assert sorted(latencies(sent, scrapes, 0)) == pytest.approx([1.1, 1.1, 1.6, 2.1])
-    assert sorted(latencies(sent, scrapes, 1.9)) == pytest.approx([1.1, 2.1])
+    scrapes = [Scrape(0.5, 0.9, {}), Scrape(2.9, 3.1001, {"A": 2}), Scrape(4.9, 6.4001, {"A": 3})]
+    found = {
+        round(number * BIN_SECONDS, 3): counts
+        for number, counts in enumerate(seen_by_age(sent, scrapes, since=1.0))
+        if counts[1]
+    }
+    assert found == {0.1: (0, 1), 1.1: (1, 1), 1.6: (0, 1), 2.1: (1, 1), 3.4: (1, 1)}
 
 
-def test_a_dossier_that_is_never_seen_is_an_error() -> None:
-    with pytest.raises(ValueError, match="A: 1 dossiers were never seen"):
-        latencies({"A": [1.0, 2.0]}, [Scrape(3, 4, {"A": 1})], 0)
+def test_a_percentile_of_freshness_is_the_age_from_which_on_that_share_is_seen() -> None:
+    bins = [(0, 100), (60, 100), (40, 100), (98, 100), (99, 100), (0, 0), (100, 100)]
+    assert age_at(bins, 0.5) == pytest.approx(3 * BIN_SECONDS)
+    assert age_at(bins, 0.99) == pytest.approx(4 * BIN_SECONDS)
+    assert age_at([(1, 1)], 0.99) == 0
+
+
+@pytest.mark.parametrize("bins", [[(100, 100), (98, 100)], [(0, 0)]])
+def test_dossiers_that_are_not_seen_in_time_are_an_error(bins: list[tuple[int, int]]) -> None:
+    with pytest.raises(ValueError, match="not 99% of the dossiers are seen"):
+        age_at(bins, 0.99)
 
 
 def test_the_scraper_adds_up_the_channels_of_the_year_alone() -> None:
