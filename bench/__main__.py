@@ -89,7 +89,7 @@ def main(
 
 def report(found: dict[str, Any]) -> None:
     """Print all results."""
-    out = Console()
+    out = throughput.output()
     here = found["machine"]
     out.print(
         f"{here['when']}, {here['cores']} cores, load {here['load']}, Python {here['python']}"

@@ -168,6 +168,12 @@ def table(result: dict[str, Any]) -> Table:
     return shown
 
 
+def output() -> Console:
+    """Standard output; wide enough for the table when it is not a terminal."""
+    console = Console()
+    return console if console.is_terminal else Console(width=140)
+
+
 def parse_engines(given: str) -> list[str]:
     """``all`` or comma-separated names. Raises click.UsageError for an unknown one."""
     names = list(ENGINES) if given == "all" else given.split(",")
@@ -209,7 +215,7 @@ def main(
         json.dump(result, sys.stdout)
         print()
     else:
-        Console().print(table(result))
+        output().print(table(result))
     if comparison.failed or not comparison.rates():
         raise SystemExit(1)
 
