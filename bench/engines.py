@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import signal
@@ -10,19 +9,25 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import psutil
-from aiokafka import AIOKafkaConsumer, TopicPartition
-from pydantic import TypeAdapter
+from bench.counts import Counted, Expected
+from bench.worker import Worker
+from streams.kafka.broker import die_with_parent
 
-from bench.workload import Expected
-from schemas.events import ProcessedEvent, SubmittedEvent
-from streams.kafka.broker import free_port
+ROOT = Path(__file__).parent.parent
+LIMIT_SECONDS = 600.0
+"""A run that takes longer is ended, and its engine left out."""
+
+
+class UnavailableError(Exception):
+    """An engine cannot be run here; the message says why, in one line."""
+
+
+class FailedError(Exception):
+    """An engine was run and broke, or took too long; the message says how, in one line."""
 
 
 class Recovery(NamedTuple):
@@ -41,184 +46,128 @@ class Run(NamedTuple):
     seconds: float
     """From the first record taken in to the last one done (start-up left out)."""
     events: int
-    counted: Expected
+    counted: Counted
     rss_before: int
     rss_after: int
     recovery: Recovery | None = None
 
 
-Engine = Callable[[str, int, int], Run]
-"""(bootstrap servers, events in the topics, reference records beside them) → a run."""
+class Engine(NamedTuple):
+    """An engine by name."""
 
-PREFIX = "hoso."
-TOPICS = ("submissions", "processing")
+    run: Callable[[str, int, int], Run]
+    """(bootstrap servers, events in the topics, reference records beside them) → a run."""
+    check: Callable[[], None]
+    """Raises UnavailableError when it cannot be run here."""
+    what: str
+    """What it is and does, in a few words, for the tables."""
+    cap: int | None = None
+    """It gets no more events than this, because it is slow."""
 
 
-def bare_aiokafka(bootstrap: str, events: int, reference: int) -> Run:
-    """aiokafka's ``getmany``, pydantic, and dicts: no durability, no catalogue, no ledger.
+def peers_python() -> str:
+    """The interpreter of the peers whose pins differ from hoso's.
 
-    The same validation per event as hoso's; what is left of a stream processor without the rest.
+    HOSO_BENCH_PEERS names it; else ``.venv-peers``, which ``make bench`` sets up; else this one.
     """
-    return asyncio.run(_bare(bootstrap, events))
+    given = os.environ.get("HOSO_BENCH_PEERS")
+    own = ROOT / ".venv-peers" / "bin" / "python"
+    return given or (str(own) if own.exists() else sys.executable)
 
 
-async def _bare(bootstrap: str, events: int) -> Run:
-    validate = {
-        PREFIX + "submissions": TypeAdapter(SubmittedEvent).validator.validate_json,
-        PREFIX + "processing": TypeAdapter(ProcessedEvent).validator.validate_json,
-    }
-    consumer = AIOKafkaConsumer(
-        bootstrap_servers=bootstrap,
-        group_id=None,
-        enable_auto_commit=False,
-        auto_offset_reset="earliest",
-        max_partition_fetch_bytes=2 * 1024 * 1024,
-    )
-    await consumer.start()
-    channels: dict[tuple[str, str], str | None] = {}
-    ended: set[tuple[str, str]] = set()
-    services: set[tuple[str, str]] = set()
-    rss = psutil.Process().memory_info().rss
-    try:
-        names = [PREFIX + topic for topic in TOPICS]
-        for name in names:
-            await consumer._client.add_topic(name)
-        tps = [
-            TopicPartition(name, number)
-            for name in names
-            for number in consumer.partitions_for_topic(name) or ()
-        ]
-        consumer.assign(tps)
-        await consumer.seek_to_beginning(*tps)
-        done = 0
-        started = time.perf_counter()
-        while done < events:
-            for tp, records in (await consumer.getmany(timeout_ms=1000, max_records=4000)).items():
-                check = validate[tp.topic]
-                for record in records:
-                    data = check(record.value).data
-                    key = data.agency, data.dossier
-                    if tp.topic == names[0]:
-                        channels[key] = data.channel
-                        if data.channel == "online":
-                            services.add((data.agency, data.service))
-                    elif data.status in (9, 10):
-                        ended.add(key)
-                done += len(records)
-        seconds = time.perf_counter() - started
-    finally:
-        await consumer.stop()
-    online = sum(1 for key in ended if channels[key] == "online")
-    return Run(
-        seconds,
-        done,
-        Expected(len(channels), len(ended), online, len(services)),
-        rss,
-        psutil.Process().memory_info().rss,
-    )
+def peer(
+    module: str, needs: str, what: str, *, apart: bool = False, cap: int | None = None
+) -> Engine:
+    """The engine ``bench.peers.<module>``, which imports ``needs``.
 
+    ``apart``: under the interpreter of :func:`peers_python` instead of this one.
+    """
 
-def hoso_memory(bootstrap: str, events: int, reference: int) -> Run:
-    """A hoso worker with everything on, rows in memory."""
-    return _hoso(bootstrap, events, reference, "memory")
+    def python() -> str:
+        return peers_python() if apart else sys.executable
 
-
-def hoso_rocksdb(bootstrap: str, events: int, reference: int) -> Run:
-    """A hoso worker with everything on, rows in RocksDB."""
-    return _hoso(bootstrap, events, reference, "rocksdb")
-
-
-class Worker:
-    """A hoso worker as a process of its own, with a fresh identity."""
-
-    def __init__(
-        self,
-        bootstrap: str,
-        store: str = "memory",
-        app_id: str | None = None,
-        directory: tempfile.TemporaryDirectory[str] | None = None,
-    ) -> None:
-        self.port = free_port()
-        self.app_id = app_id or f"bench-{os.getpid()}-{self.port}"
-        self.directory = directory or tempfile.TemporaryDirectory(prefix="hoso-bench-")
-        self.log = Path(self.directory.name) / "worker.log"
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "streams", "worker"],
-            env={
-                **os.environ,
-                "HOSO_BROKERS": bootstrap,
-                "HOSO_APP_ID": self.app_id,
-                "HOSO_STORE": store,
-                "HOSO_DATA_DIR": self.directory.name,
-                "HOSO_WEB_PORT": str(self.port),
-                "HOSO_AS_OF": "2022-12-31",
-            },
-            stderr=self.log.open("a"),
+    def check() -> None:
+        found = subprocess.run(
+            [python(), "-c", f"import psutil, pydantic, {needs}"],
+            capture_output=True,
+            text=True,
+            timeout=120,
         )
+        if found.returncode:
+            lines = found.stderr.strip().splitlines() or ["it ended without a word"]
+            raise UnavailableError(f"{lines[-1]} (make bench installs what the engines need)")
 
-    @property
-    def rss(self) -> int:
-        """Resident bytes now."""
-        return int(psutil.Process(self._process.pid).memory_info().rss)
+    def run(bootstrap: str, events: int, reference: int) -> Run:
+        return read_report([python(), "-m", f"bench.peers.{module}", bootstrap, str(events)])
 
-    def get(self, path: str) -> str:
-        """GET a path; raises ``OSError`` while nothing answers."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=30) as answer:
-            return str(answer.read().decode())
+    return Engine(run, check, what, cap)
 
-    def wait_ready(self, deadline: float = 90.0) -> None:
-        """Return when /readyz says so; raises ``TimeoutError`` with the log."""
-        self._wait(lambda: '"ready":true' in self.get("/readyz"), deadline)
 
-    def wait_taken_in(self, records: int, deadline: float = 900.0) -> int:
-        """Return when ``records`` have been taken in and none is left, with how many have.
+def read_report(command: list[str], limit: float = LIMIT_SECONDS) -> Run:
+    """Run a peer, which gets a file's name as its last argument, and read its report there.
 
-        Counting alone would not do: what is replayed after a rebalance is counted again.
-        """
-        self._wait(lambda: self.taken_in() >= records, deadline)
-        if records > 1:
-            self._wait(lambda: json.loads(self.get("/healthz"))["lag"] == 0, deadline)
-        return self.taken_in()
+    Raises FailedError if there is none, or none after ``limit`` seconds.
+    """
+    with tempfile.TemporaryDirectory(prefix="hoso-bench-") as directory:
+        report, log = Path(directory) / "report.json", Path(directory) / "log"
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [*command, str(report)],
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                preexec_fn=die_with_parent(),
+            )
+        try:
+            code = process.wait(limit)
+        except subprocess.TimeoutExpired as error:
+            raise FailedError(f"it was not done after {limit:.0f} s") from error
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+        if code != 0 or not report.exists():
+            raise FailedError(f"it ended with code {code}: {_last_line(log.read_text())}")
+        found = json.loads(report.read_text())
+        found["counted"] = {agency: Expected(*row) for agency, row in found["counted"].items()}
+        return Run(**found)
 
-    def taken_in(self) -> int:
-        """Records of all topics that this process has finished with."""
-        return int(json.loads(self.get("/healthz"))["taken_in"])
 
-    def _wait(self, holds: Callable[[], bool], deadline: float) -> None:
-        until = time.monotonic() + deadline
-        while time.monotonic() < until:
-            if self._process.poll() is not None:
-                raise RuntimeError(f"the worker ended:\n{self.log.read_text()}")
+def _last_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1][:300] if lines else "it said nothing"
+
+
+def hoso(store: str) -> Engine:
+    """A hoso worker with everything on; then it is killed, and another one takes over."""
+
+    def check() -> None:
+        if store == "rocksdb":
             try:
-                if holds():
-                    return
-            except (urllib.error.URLError, OSError):
-                pass
-            time.sleep(0.05)
-        raise TimeoutError(self.log.read_text())
+                import rocksdict  # noqa: F401
+            except ImportError as error:
+                raise UnavailableError(str(error)) from error
 
-    def stop(self, sig: int = signal.SIGTERM) -> None:
-        """End the process and wait for it."""
-        self._process.send_signal(sig)
-        self._process.wait(30)
-
-
-def _hoso(bootstrap: str, events: int, reference: int, store: str) -> Run:
-    worker = Worker(bootstrap, store)
-    try:
-        worker.wait_ready()
-        before = worker.rss
-        # From its first chunk on: joining the group takes seconds on any broker, once.
-        first = worker.wait_taken_in(1)
-        started = time.perf_counter()
-        taken_in = worker.wait_taken_in(events + reference)
-        seconds = time.perf_counter() - started
-        run = Run(seconds, taken_in - first, _counted(worker), before, worker.rss)
-    except BaseException:
+    def run(bootstrap: str, events: int, reference: int) -> Run:
+        worker = Worker(bootstrap, store)
+        try:
+            worker.wait_ready()
+            before = worker.rss
+            # From its first chunk on: joining the group takes seconds on any broker, once.
+            first = worker.wait_taken_in(1)
+            started = time.perf_counter()
+            taken_in = worker.wait_taken_in(events + reference)
+            seconds = time.perf_counter() - started
+            run = Run(seconds, taken_in - first, counted_by(worker), before, worker.rss)
+        except BaseException:
+            worker.stop(signal.SIGKILL)
+            raise
         worker.stop(signal.SIGKILL)
-        raise
-    worker.stop(signal.SIGKILL)
-    return run._replace(recovery=_recovered(bootstrap, store, worker))
+        return run._replace(recovery=_recovered(bootstrap, store, worker))
+
+    return Engine(run, check, f"a worker with everything on, rows in {store}")
 
 
 def _recovered(bootstrap: str, store: str, killed: Worker) -> Recovery:
@@ -233,21 +182,38 @@ def _recovered(bootstrap: str, store: str, killed: Worker) -> Recovery:
         worker.stop(signal.SIGKILL)
 
 
-def _counted(worker: Worker) -> Expected:
-    dossiers = resolved = online = services = 0
-    for year in (2022, 2023):
+def counted_by(worker: Worker, years: Sequence[int] = (2022, 2023)) -> Counted:
+    """The workload's figures of each agency, from the worker's API, over some years together.
+
+    ``services`` are those of 2022 alone, in which all dossiers of the usual workload are submitted.
+    """
+    groups = {"national", "ministries", "provinces"}
+    figures: dict[str, list[int]] = {}
+    for year in years:
         answer = worker.get(f"/api/v1/indicators?period=year&as_of={year}-12-31")
-        national = json.loads(answer)["rows"][0]
-        dossiers += sum(national["dossiers_submitted"].values())
-        resolved += national["dossiers_processed"]
-        online += national["dossiers_processed_online"]
-        if year == 2022:
-            services = national["services_with_dossiers"]
-    return Expected(dossiers, resolved, online, services)
+        for row in json.loads(answer)["rows"]:
+            if row["scope"] in groups:
+                continue
+            found = figures.setdefault(row["scope"], [0, 0, 0, 0])
+            found[0] += sum(row["dossiers_submitted"].values())
+            found[1] += row["dossiers_processed"]
+            found[2] += row["dossiers_processed_online"]
+            if year == 2022:
+                found[3] = row["services_with_dossiers"]
+    return {agency: Expected(*row) for agency, row in figures.items() if any(row)}
 
 
 ENGINES: dict[str, Engine] = {
-    "bare-aiokafka": bare_aiokafka,
-    "hoso-memory": hoso_memory,
-    "hoso-rocksdb": hoso_rocksdb,
+    "bare-aiokafka": peer("bare_aiokafka", "aiokafka", "a loop and dicts, nothing durable"),
+    "bare-confluent": peer(
+        "bare_confluent", "confluent_kafka", "a loop and dicts, nothing durable"
+    ),
+    "pathway": peer("pathway_streaming", "pathway", "streaming, state in memory", apart=True),
+    "bytewax": peer(
+        "bytewax_recovery", "bytewax, confluent_kafka", "recovery on, snapshots", apart=True
+    ),
+    "quix": peer("quix_changelog", "quixstreams", "RocksDB and changelog", apart=True),
+    "faust": peer("faust_stock", "faust", "stock, tables with changelogs", cap=20_000),
+    "hoso-memory": hoso("memory"),
+    "hoso-rocksdb": hoso("rocksdb"),
 }

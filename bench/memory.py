@@ -9,14 +9,52 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from typing import Any
 
 import click
 from rich.console import Console
 
-from bench.engines import Worker
-from bench.throughput import load
+from bench.loading import fresh_broker, load
+from bench.worker import Worker
 from bench.workload import make
-from streams.kafka.broker import EmbeddedBroker
+
+
+def bytes_per_dossier(dossiers: int, store: str) -> dict[str, Any]:
+    """Measure; raises ValueError when the worker counted wrong."""
+    workload = make(dossiers, statuses=(), duplicates=0)
+    expected = workload.expected.dossiers
+    with fresh_broker() as bootstrap:
+        asyncio.run(load(bootstrap, workload))
+        records = len(workload.events) + len(workload.reference)
+        del workload
+        worker = Worker(bootstrap, store)
+        try:
+            worker.wait_ready()
+            before = worker.rss
+            worker.wait_taken_in(records)
+            answer = worker.get("/api/v1/indicators?period=year&as_of=2022-12-31")
+            counted = sum(json.loads(answer)["rows"][0]["dossiers_submitted"].values())
+            after = worker.rss
+        finally:
+            worker.stop()
+    if counted != expected:
+        raise ValueError(f"counted {counted}, expected {expected}")
+    return {
+        "bytes_per_dossier": round((after - before) / dossiers, 1),
+        "dossiers": dossiers,
+        "store": store,
+        "rss_before": before,
+        "rss_after": after,
+    }
+
+
+def line(result: dict[str, Any]) -> str:
+    """The result in one line."""
+    return (
+        f"{result['dossiers']:,} dossiers: {result['rss_before'] / 1e6:,.0f} MB → "
+        f"{result['rss_after'] / 1e6:,.0f} MB, {result['bytes_per_dossier']:,.0f} bytes a dossier "
+        f"({result['store']})"
+    )
 
 
 @click.command()
@@ -27,34 +65,16 @@ from streams.kafka.broker import EmbeddedBroker
 @click.option("--json", "as_json", is_flag=True, help="print one JSON object on stdout")
 def main(dossiers: int, store: str, as_json: bool) -> None:
     """Measure the resident bytes per dossier."""
-    err = Console(stderr=True)
-    workload = make(dossiers, statuses=(), duplicates=0)
-    with EmbeddedBroker() as broker:
-        err.print(f"sending {dossiers:,} submissions…")
-        asyncio.run(load(broker.bootstrap, workload))
-        records = len(workload.events) + len(workload.reference)
-        del workload.events[:]
-        worker = Worker(broker.bootstrap, store)
-        try:
-            worker.wait_ready()
-            before = worker.rss
-            worker.wait_taken_in(records)
-            answer = worker.get("/api/v1/indicators?period=year&as_of=2022-12-31")
-            counted = sum(json.loads(answer)["rows"][0]["dossiers_submitted"].values())
-            after = worker.rss
-        finally:
-            worker.stop()
-    if counted != workload.expected.dossiers:
-        raise click.ClickException(f"counted {counted}, expected {workload.expected.dossiers}")
-    per_dossier = (after - before) / dossiers
+    Console(stderr=True).print(f"{dossiers:,} submissions…")
+    try:
+        result = bytes_per_dossier(dossiers, store)
+    except ValueError as error:
+        raise click.ClickException(str(error)) from error
     if as_json:
-        json.dump({"bytes_per_dossier": round(per_dossier, 1), "dossiers": dossiers}, sys.stdout)
+        json.dump(result, sys.stdout)
         print()
     else:
-        print(
-            f"{dossiers:,} dossiers: {before / 1e6:,.0f} MB → {after / 1e6:,.0f} MB, "
-            f"{per_dossier:,.0f} bytes a dossier ({store})"
-        )
+        print(line(result))
 
 
 if __name__ == "__main__":

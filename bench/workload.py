@@ -17,6 +17,8 @@ from typing import NamedTuple
 
 import orjson
 
+from bench.counts import Counted, Expected, total
+
 ICT = timezone(timedelta(hours=7))
 START = datetime(2022, 1, 1, 8, tzinfo=ICT)
 
@@ -34,22 +36,18 @@ class Event(NamedTuple):
     value: bytes
 
 
-class Expected(NamedTuple):
-    """What a right result must show."""
-
-    dossiers: int
-    resolved: int
-    resolved_online: int
-    services: int
-    """Distinct services of all agencies with an online dossier."""
-
-
 class Workload(NamedTuple):
     """Reference data to send first, and the events to be measured."""
 
     reference: list[Event]
     events: list[Event]
-    expected: Expected
+    by_agency: Counted
+    """What a right result must show."""
+
+    @property
+    def expected(self) -> Expected:
+        """The same of all agencies together."""
+        return total(self.by_agency)
 
 
 def agencies() -> list[tuple[str, str, str]]:
@@ -63,10 +61,15 @@ def make(
     seed: int = 2022,
     statuses: tuple[int, ...] = (2, 4, 9, 10),
     duplicates: float = 0.02,
+    start: datetime = START,
+    minutes: int = 500_000,
+    first: int = 1,
 ) -> Workload:
     """``events`` records (a few more at most), and the agencies and services they need.
 
-    Each dossier goes through a random number of ``statuses``, in their order.
+    Each dossier is submitted within ``minutes`` of ``start`` and goes through a random number of
+    ``statuses``, in their order. Dossiers are numbered from ``first`` on, so that workloads with
+    different numbers can follow each other.
     """
     rng = random.Random(seed)
     known = agencies()
@@ -110,18 +113,21 @@ def make(
         for number in range(SERVICES)
     ]
     used: set[tuple[str, str]] = set()
+    submitted: Counter[str] = Counter()
+    resolved: Counter[str] = Counter()
+    resolved_online: Counter[str] = Counter()
     sent: list[Event] = []
-    resolved: Counter[bool] = Counter()
-    dossiers = 0
+    number = first - 1
     while len(sent) < events:
         code = known[order[rng.choices(range(len(known)), weights)[0]]][0]
-        dossiers += 1
-        dossier = f"{code}-{dossiers:08d}"
+        number += 1
+        submitted[code] += 1
+        dossier = f"{code}-{number:08d}"
         online = rng.random() < 0.4
         service = _service(rng.randrange(SERVICES))
         if online:
             used.add((code, service))
-        at = START + timedelta(minutes=rng.randrange(500_000))
+        at = start + timedelta(minutes=rng.randrange(minutes))
         made = [
             Event(
                 "submissions",
@@ -166,13 +172,20 @@ def make(
                 )
             )
         if 9 in statuses[:steps]:
-            resolved[online] += 1
+            resolved[code] += 1
+            resolved_online[code] += online
         for event in made:
             sent.append(event)
             if rng.random() < duplicates:
                 sent.append(event)
+    services = Counter(code for code, _ in used)
     return Workload(
-        reference, sent, Expected(dossiers, resolved.total(), resolved[True], len(used))
+        reference,
+        sent,
+        {
+            code: Expected(count, resolved[code], resolved_online[code], services[code])
+            for code, count in submitted.items()
+        },
     )
 
 
