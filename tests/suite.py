@@ -1,16 +1,18 @@
 """Run the test suite and say at the very end, line by line, what failed.
 
-``python -m tests.suite [--once-more] [arguments of pytest]``. Brokers are killed and clocks are
-short, with several processes on the machine at once: with ``--once-more`` what failed has one more
-chance, alone. What fails twice has failed, as has a run that did not come to its end.
+``python -m tests.suite [--once-more] [--minutes N] [arguments of pytest]``. Brokers are killed and
+clocks are short, with several processes on the machine at once: with ``--once-more`` what failed
+has one more chance, alone. What fails twice has failed, as has a run that did not come to its end.
 
 Exit code 0 when everything passed, at the second try at the latest; else pytest's.
 """
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
+import time
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,6 +27,8 @@ AT_MOST_AGAIN = 20
 """Where more failed than this, it was no accident, and no second run is made."""
 
 _WIDTH = 200
+_PARTING_SECONDS = 60
+"""For pytest to write down what it knows, once interrupted."""
 
 
 class Failure(NamedTuple):
@@ -65,13 +69,27 @@ def read(code: int, file: Path) -> Results:
     return Results(code, frozenset(ran), [Failure(*failure) for failure in failures.items()])
 
 
-def run(name: str, arguments: Sequence[str]) -> Results:
-    """Run pytest, showing what it prints."""
+def run(name: str, arguments: Sequence[str], seconds: float | None = None) -> Results:
+    """Run pytest, showing what it prints; after so many seconds it is interrupted.
+
+    pytest-xdist 3.8 waits for ever when one of its processes has died.
+    """
     file = RESULTS / f"{name}.xml"
     file.unlink(missing_ok=True)
     command = [sys.executable, "-m", "pytest", f"--junit-xml={file}", "-o", "junit_family=xunit1"]
-    done = subprocess.run([*command, *arguments], cwd=ROOT, check=False)
-    return read(done.returncode, file)
+    pytest_run = subprocess.Popen([*command, *arguments], cwd=ROOT)
+    try:
+        code = pytest_run.wait(seconds)
+    except subprocess.TimeoutExpired:
+        click.echo(f"\ninterrupted after {seconds:.0f} s")
+        pytest_run.send_signal(signal.SIGINT)
+        try:
+            pytest_run.wait(_PARTING_SECONDS)
+        except subprocess.TimeoutExpired:
+            pytest_run.kill()
+            pytest_run.wait()
+        code = pytest.ExitCode.INTERRUPTED
+    return read(code, file)
 
 
 def worth_another_try(first: Results) -> bool:
@@ -104,13 +122,19 @@ def verdict(first: Results, second: Results | None) -> tuple[int, list[str]]:
 
 @click.command(context_settings={"ignore_unknown_options": True})
 @click.option("--once-more", is_flag=True, help="Run what failed a second time, alone.")
+@click.option("--minutes", type=float, help="Interrupt a run that takes longer.")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-def main(once_more: bool, arguments: tuple[str, ...]) -> None:
+def main(once_more: bool, minutes: float | None, arguments: tuple[str, ...]) -> None:
     """Run pytest with ARGUMENTS."""
-    first, second = run("first", arguments), None
+    began = time.monotonic()
+
+    def left() -> float | None:
+        return None if minutes is None else began + minutes * 60 - time.monotonic()
+
+    first, second = run("first", arguments, left()), None
     if once_more and worth_another_try(first):
         click.echo("\n".join(["failed:", *first.lines, "once more, alone:"]))
-        second = run("second", ["--last-failed", "--last-failed-no-failures=none"])
+        second = run("second", ["--last-failed", "--last-failed-no-failures=none"], left())
     code, said = verdict(first, second)
     click.echo("\n" + "\n".join(said))
     sys.exit(code)

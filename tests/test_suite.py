@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import TOGETHER, group_of
-from tests.suite import AT_MOST_AGAIN, ROOT, Failure, Results, read, verdict, worth_another_try
+from tests.suite import AT_MOST_AGAIN, ROOT, Failure, Results, read, run, verdict, worth_another_try
 
 ONE, OTHER = "tests/a/test_b.py::test_one", "tests/a/test_b.py::test_other[x-1]"
 
@@ -104,6 +104,17 @@ def test_many_failures_get_no_second_try() -> None:
     few = tuple(f"{ONE}[{n}]" for n in range(AT_MOST_AGAIN))
     assert worth_another_try(results(1, *few))
     assert not worth_another_try(results(1, *few, OTHER))
+
+
+def test_a_run_that_takes_too_long_is_ended_and_has_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endless = tmp_path / "test_endless.py"
+    endless.write_text("import time\ndef test_it(): time.sleep(600)\n", encoding="utf-8")
+    monkeypatch.setattr("tests.suite.RESULTS", tmp_path)
+    found = run("first", ["-c", "/dev/null", "-p", "no:cacheprovider", str(endless)], 5)
+    assert found.code == pytest.ExitCode.INTERRUPTED
+    assert not worth_another_try(found)
 
 
 def test_every_group_of_the_suite_has_tests() -> None:
