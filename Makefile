@@ -53,7 +53,7 @@ SEED ?=
 
 chaos: $(READY) ## Break everything on Apache Kafka and compare every figure; QUICK=1 for a short cut
 ifdef QUICK
-	$(if $(SEED),HOSO_TEST_SEED=$(SEED)) $(SUITE) --numprocesses $(JOBS) tests/chaos/test_quick.py
+	$(if $(SEED),HOSO_TEST_SEED=$(SEED)) $(SUITE) --numprocesses $(JOBS) --dist loadgroup --durations=4 tests/chaos/test_quick.py
 else
 	$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) --brokers apache --store rocksdb --write-report
 endif

@@ -38,7 +38,9 @@ def test_every_figure_survives_a_bad_minute(brokers: Kind, store: Store, tmp_pat
         if os.environ.get("CI") == "true":
             raise
         pytest.skip(str(error))
-    assert outcome.good, report.text(outcome, "")
+    wrong = [*outcome.violations, *outcome.letters.problems, *outcome.comparison.differences]
+    first = f"seed {seed}, {len(wrong)} wrong, first: {wrong[:1]}"
+    assert outcome.good, f"{first}\n{report.text(outcome, '')}"
     assert outcome.letters.malformed > 0
     planned = tally(plan(seed, profile, nodes=NODES if brokers == "apache" else 1))
     for kind, count in planned.items():
