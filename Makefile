@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check mutants chaos simulate monitoring dashboards env bench clean
+.PHONY: help demo test test-once-more check mutants chaos simulate rules monitoring dashboards env bench clean
 
 help: ## Say what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -21,14 +21,14 @@ demo: $(READY) ## Replay the published record on the embedded broker, then strea
 	@$(BIN)/hoso demo
 
 # Most of the time goes into waiting for brokers to notice what died: more processes than cores.
-JOBS ?= 3
+JOBS ?= 4
+SUITE := $(BIN)/python -m tests.suite
 
-# Real Prometheus and Alertmanager on shortened times: they need the machine for themselves.
-ALONE := tests/monitoring/test_delivery.py
+test: $(READY) ## Run every test; what failed is said again at the end
+	$(SUITE) --numprocesses $(JOBS) --dist loadgroup
 
-test: $(READY) ## Run every test
-	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadgroup --ignore $(ALONE)
-	$(BIN)/python -m pytest $(ALONE)
+test-once-more: $(READY) # What failed has a second chance, alone
+	$(SUITE) --once-more --minutes 21 --numprocesses $(JOBS) --dist loadgroup
 
 check: $(READY) ## Lint, formatting, types, import contracts
 	$(BIN)/ruff check .
@@ -68,28 +68,26 @@ bench: $(VENV)/.bench $(PEERS)/.ready ## Measure hoso beside other engines; ROUN
 
 SEEDS ?= 1000
 SEED ?=
-CHAOS := $(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED))
 
 chaos: $(READY) ## Break everything on Apache Kafka and compare every figure; QUICK=1 for a short cut
 ifdef QUICK
-	$(CHAOS) --quick --brokers embedded --store memory
-	$(CHAOS) --quick --brokers embedded --store rocksdb
-	$(CHAOS) --quick --brokers apache --store memory
-	$(CHAOS) --quick --brokers apache --store rocksdb
+	$(if $(SEED),HOSO_TEST_SEED=$(SEED)) $(SUITE) --numprocesses $(JOBS) --dist loadgroup --durations=4 tests/chaos/test_quick.py
 else
-	$(CHAOS) --brokers apache --store rocksdb --write-report
+	$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) --brokers apache --store rocksdb --write-report
 endif
 
 simulate: $(READY) ## Simulated crashes without a broker, SEEDS=50000 for a night
 	$(BIN)/python -m tests.chaos.simulate --seeds $(SEEDS)
 
-monitoring: $(READY) ## Check rules, alerts, dashboards and docker compose with real programs
-	.ci/install-tools
+rules: ## Check configuration, rules and alerts with promtool and amtool
 	promtool check config prometheus/prometheus.yml
 	promtool check rules prometheus/rules/*.yml
-	promtool test rules prometheus/tests/*.yml
 	amtool check-config prometheus/alertmanager.yml
-	CI=true $(BIN)/python -m pytest tests/monitoring tests/grafana tests/compose -k 'not unit_tests'
+
+monitoring: $(READY) ## Check rules, alerts, dashboards and docker compose with real programs
+	.ci/install-tools
+	$(MAKE) rules
+	CI=true $(SUITE) --numprocesses $(JOBS) --dist loadgroup tests/monitoring tests/grafana tests/compose
 
 clean: ## Remove what was set up and built here
 	rm -rf $(VENV) $(PEERS) .cache build *.egg-info

@@ -13,7 +13,7 @@ import re
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 
@@ -34,6 +34,57 @@ class Broker:
     def client_options(self) -> dict[str, str]:
         """Keyword arguments for aiokafka's clients."""
         return {"bootstrap_servers": self.bootstrap}
+
+
+_MINUTE = "tests/chaos/test_quick.py::test_every_figure_survives_a_bad_minute"
+TOGETHER = (
+    (  # the published timeline, played and folded
+        "tests/simulator/test_published.py",
+        "tests/simulator/test_docs.py",
+        "tests/simulator/test_live.py::test_dossiers_and_services_are_not_those_of_the_published",
+    ),
+    ("tests/grafana/test_queries.py",),  # a register with all of it, and its Prometheus
+    (f"{_MINUTE}[embedded",),
+    (f"{_MINUTE}[apache",),
+)
+"""What one process runs, where tests run in several: the beginnings of node ids. Because they share
+what takes a minute to make, or, of campaigns, because two at a time are enough for two cores."""
+
+
+@pytest.hookimpl(optionalhook=True)  # of pytest-xdist
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With ``--dist loadgroup`` those TOGETHER are groups; marks come to nothing.
+
+    pytest-xdist 3.8 writes the marked group to ``Node._nodeid``, which pytest 9.2 does not read.
+    """
+    if config.getvalue("dist") != "loadgroup":
+        return None
+    from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
+
+    class InGroups(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            return group_of(nodeid)
+
+    return InGroups(config, log)
+
+
+def group_of(nodeid: str) -> str:
+    """The name of the group of a test; its own where it is in none."""
+    return next((starts[0] for starts in TOGETHER if nodeid.startswith(starts)), nodeid)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Among several processes long tests first: none is left with one when the others are done."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=_seconds_allowed, reverse=True)
+
+
+def _seconds_allowed(item: pytest.Item) -> float:
+    """What a slow test has as its time limit, 0 for others."""
+    if item.get_closest_marker("slow") is None:
+        return 0.0
+    limit = item.get_closest_marker("timeout")
+    return float(limit.args[0] if limit is not None else item.config.getini("timeout"))
 
 
 @pytest.fixture(scope="session")

@@ -19,15 +19,15 @@ import click
 
 from tests.chaos import report
 from tests.chaos.campaign import Campaign, Store
-from tests.chaos.schedule import FULL, NODES, QUICK, TINY, plan, tally
+from tests.chaos.schedule import FULL, MEDIUM, NODES, QUICK, plan, tally
 from tests.kafka.apache import KafkaUnavailableError
 
 
 @click.command()
 @click.option("--brokers", type=click.Choice(["apache", "embedded"]), default="apache")
 @click.option("--store", type=click.Choice(["memory", "rocksdb"]), default="rocksdb")
-@click.option("--quick", "size", flag_value="quick", help="About five minutes.")
-@click.option("--tiny", "size", flag_value="tiny", help="About one minute.")
+@click.option("--medium", "size", flag_value="medium", help="About five minutes.")
+@click.option("--quick", "size", flag_value="quick", help="About one minute, as in CI.")
 @click.option("--seed", type=int, help="Of events and faults; a random one if not given.")
 @click.option("--minutes", type=float, help="Spread the same faults and events over so long.")
 @click.option("--events", type=int, help="Send so many instead.")
@@ -44,7 +44,7 @@ def main(
     write_report: bool,
 ) -> None:
     """Run workers on real brokers, break everything, and compare every figure at the end."""
-    profile = {"quick": QUICK, "tiny": TINY}.get(size or "", FULL)
+    profile = {"medium": MEDIUM, "quick": QUICK}.get(size or "", FULL)
     if brokers == "embedded":
         profile = profile.on(4)
     if minutes is not None:

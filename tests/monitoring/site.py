@@ -5,7 +5,9 @@ The configuration is the project's own, copied with every duration of it divided
 
 from __future__ import annotations
 
+import contextlib
 import json
+import random
 import re
 import shutil
 import socket
@@ -16,6 +18,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable
+from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -48,14 +51,18 @@ def replaced(text: str, old: str, new: str) -> str:
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port that nobody listens on, and that no connection is given while its server is down.
+
+    Below 32768, where Linux begins to number the near ends of connections.
+    """
+    while True:
+        port = random.SystemRandom().randrange(15_000, 32_768)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
-def eventually(what: str, check: Callable[[], Any], seconds: float = 90) -> Any:
+def eventually(what: str, check: Callable[[], Any], seconds: float = 180) -> Any:
     """The first true answer of ``check``; fails after ``seconds``."""
     deadline = time.monotonic() + seconds
     while not (answer := check()):
@@ -67,7 +74,7 @@ def eventually(what: str, check: Callable[[], Any], seconds: float = 90) -> Any:
 def get_json(url: str) -> Any:
     """What ``url`` answers; None while nothing does."""
     try:
-        with urllib.request.urlopen(url, timeout=5) as response:
+        with urllib.request.urlopen(url, timeout=30) as response:
             return json.load(response)
     except (urllib.error.URLError, ConnectionError, TimeoutError):
         return None
@@ -82,7 +89,21 @@ class Notification(NamedTuple):
     firing: frozenset[str]
     """Scope, agency or instance of the firing alerts, or the alert's name where there is none."""
     resolved: frozenset[str]
+    at: float
+    """When it came, by the monotonic clock."""
+    since_start: float
+    """The same in seconds from the start of the receiver."""
     alerts: list[dict[str, Any]]
+
+    def __repr__(self) -> str:
+        """What a person wants to see of it where a test fails."""
+        said = [
+            f"{len(who)} {status}" + (f" ({', '.join(sorted(who))})" if len(who) < 6 else "")
+            for status, who in (("firing", self.firing), ("resolved", self.resolved))
+            if who
+        ]
+        name = self.alertname or "(several)"
+        return f"<{self.since_start:.1f} s: {self.receiver} {name}: {', '.join(said)}>"
 
 
 def _subject(alert: dict[str, Any]) -> str:
@@ -136,7 +157,7 @@ class Receiver:
 
     def __init__(self) -> None:
         self.got: list[Notification] = []
-        got = self.got
+        got, began = self.got, time.monotonic()
 
         class Hook(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
@@ -147,7 +168,18 @@ class Receiver:
                     for status in ("firing", "resolved")
                 }
                 name = body["groupLabels"].get("alertname", "")
-                got.append(Notification(self.path[1:], name, by["firing"], by["resolved"], alerts))
+                now = time.monotonic()
+                got.append(
+                    Notification(
+                        receiver=self.path[1:],
+                        alertname=name,
+                        firing=by["firing"],
+                        resolved=by["resolved"],
+                        at=now,
+                        since_start=now - began,
+                        alerts=alerts,
+                    )
+                )
                 self.send_response(200)
                 self.end_headers()
 
@@ -181,7 +213,7 @@ class Process:
             assert self._process is not None
             assert self._process.poll() is None, self._log.read_text(encoding="utf-8")
             try:
-                with urllib.request.urlopen(self._ready_url, timeout=5) as response:
+                with urllib.request.urlopen(self._ready_url, timeout=30) as response:
                     return bool(response.status == 200)
             except (urllib.error.URLError, ConnectionError, TimeoutError):
                 return False
@@ -194,7 +226,7 @@ class Process:
             return
         self._process.terminate()
         try:
-            self._process.wait(20)
+            self._process.wait(60)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
@@ -260,3 +292,9 @@ class Alertmanager(Process):
         return frozenset(
             _subject(alert) for alert in answer if bool(alert["status"]["inhibitedBy"]) == inhibited
         )
+
+    def last_heard(self, alertname: str) -> datetime | None:
+        """When Prometheus last said that this alert fires; None where it is not known to."""
+        question = urllib.parse.urlencode({"filter": f'alertname="{alertname}"'})
+        answer = get_json(f"{self.url}/api/v2/alerts?{question}") or []
+        return max((datetime.fromisoformat(alert["updatedAt"]) for alert in answer), default=None)
