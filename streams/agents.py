@@ -32,6 +32,14 @@ logger = logging.getLogger(__name__)
 CHUNKS_IN_FLIGHT = 4
 """Chunks whose rows are on their way to the broker while the next ones are worked on."""
 
+WRITE_SECONDS = 60.0
+"""A chunk's rows are acknowledged within this time, or the process ends and replays the chunk.
+
+aiokafka gives a batch up after 40 s, but has been seen to forget one after a network cut.
+"""
+ASK_SECONDS = 60.0
+"""The log says within this time whether it has a record, or the process ends likewise."""
+
 Pending = list[Awaitable[Acknowledged]]
 Records = Sequence[Record]
 
@@ -150,7 +158,8 @@ class Intake:
         (faust-streaming#606). Gives whether it was acknowledged.
         """
         try:
-            batches = await asyncio.gather(*await handed_over)
+            async with asyncio.timeout(WRITE_SECONDS):
+                batches = await asyncio.gather(*await handed_over)
             if before is not None:
                 await asyncio.wait([before])
                 if before.cancelled() or not before.result():
@@ -285,11 +294,12 @@ class Intake:
             auto_offset_reset="earliest",
         )
         tp = TopicPartition(topic, partition)
-        await consumer.start()
-        try:
-            consumer.assign([tp])
-            consumer.seek(tp, offset)
-            record = await consumer.getone(tp)
-            return int(record.offset)
-        finally:
-            await consumer.stop()
+        async with asyncio.timeout(ASK_SECONDS):
+            try:
+                await consumer.start()
+                consumer.assign([tp])
+                consumer.seek(tp, offset)
+                record = await consumer.getone(tp)
+                return int(record.offset)
+            finally:
+                await consumer.stop()

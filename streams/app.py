@@ -26,6 +26,7 @@ from streams.metrics import Instruments
 from streams.reference import Reference
 from streams.register import Register
 from streams.settings import Settings
+from streams.standstill import Standstill
 from streams.tables import Tables
 from streams.web.server import WebServer
 
@@ -214,6 +215,8 @@ def create_app(
     )
     app.instruments.ready.set_function(lambda: float(app.tables_.ready))
 
+    standstill = Standstill(settings.client_options(), app.tables_, app.lag, fatal)
+
     @app.on_partitions_revoked.connect(weak=False)  # type: ignore[untyped-decorator]
     async def _revoked(_: Any, revoked: set[Any], **__: Any) -> None:
         app.tables_.suspend()
@@ -233,7 +236,8 @@ def create_app(
     async def watch() -> None:
         try:
             await app.tables_.watch()
-        except KafkaError as error:
+            await standstill.look()
+        except (KafkaError, TimeoutError) as error:
             logger.warning("the ends of the logs cannot be read: %r", error)
 
     app.web_server(WebServer(app))

@@ -7,19 +7,22 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from prometheus_client import CollectorRegistry
 
 from streams.agents import Intake
+from streams.kafka.offsets import end_offsets
 from streams.kafka.partitioner import partition_for
 from streams.metrics import Instruments
 from streams.partition import Partition
 from streams.settings import load
+from streams.standstill import Standstill
 from streams.stores import MemoryStore
 from streams.tables import Owned, Tables
 from tests.app.site import PARTITIONS, Site
 from tests.domain.events import listed, registered, submitted
 from tests.domain.register import Register
+from tests.web.world import World
 
 
 class Log(Intake):
@@ -107,6 +110,7 @@ async def test_markers_of_transactions_are_passed(site: Site) -> None:
                 )
     finally:
         await portal.stop()
+    await _has_records_but_for_the_last_offset(site, events[-1])
     await site.send(events[:2])
     register = Register([registered(), *events])
     for worker_ in (worker, None):
@@ -117,3 +121,19 @@ async def test_markers_of_transactions_are_passed(site: Site) -> None:
         await site.settled_on(register)
     assert "the log has no records from" in worker.log
     assert "were skipped, seeking back" not in worker.log
+
+
+async def _has_records_but_for_the_last_offset(site: Site, event: dict[str, Any]) -> None:
+    """As whoever finds a backlog standing still sees it: at the end is a marker, and no record."""
+    topic, options = site.topic(event["topic"]), site.broker.client_options
+    number = partition_for(event["key"].encode(), PARTITIONS)
+    consumer = AIOKafkaConsumer(**options)
+    await consumer.start()
+    try:
+        (end,) = (await end_offsets(consumer, [TopicPartition(topic, number)])).values()
+    finally:
+        await consumer.stop()
+    worker = World()
+    look = Standstill(options, worker.tables_, worker.lag, worker.fatal.append)
+    assert not await look._ask((topic, number), end - 1, end)
+    assert await look._ask((topic, number), end - 2, end)

@@ -40,8 +40,9 @@ MUTANTS = (
     Mutant(
         "ack before write",
         "streams/agents.py",
-        "            batches = await asyncio.gather(*await handed_over)\n",
-        "            event.ack()\n            batches = await asyncio.gather(*await handed_over)\n",
+        "                batches = await asyncio.gather(*await handed_over)\n",
+        "                event.ack()\n"
+        "                batches = await asyncio.gather(*await handed_over)\n",
     ),
     Mutant(
         "skip if seen",
@@ -88,8 +89,8 @@ MUTANTS = (
     Mutant(
         "no wait for acks",
         "streams/agents.py",
-        "            batches = await asyncio.gather(*await handed_over)\n",
-        "            await handed_over\n            batches = []\n",
+        "                batches = await asyncio.gather(*await handed_over)\n",
+        "                await handed_over\n                batches = []\n",
     ),
     Mutant(
         "numerator outside the denominator",
