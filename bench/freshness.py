@@ -101,7 +101,8 @@ async def stream(bootstrap: str, workload: Workload, rate: int) -> Sent:
 
 def freshness(rate: int, seconds: float, pause: float) -> dict[str, Any]:
     """Measure; raises ValueError when a figure is wrong or the rate was not reached."""
-    workload = make(int(rate * (seconds + WARM_UP_SECONDS)))
+    # What is live is of today: a working day's dossiers, and steps that follow at once.
+    workload = make(int(rate * (seconds + WARM_UP_SECONDS)), minutes=600, hours=4)
     nothing: list[Event] = []
     with fresh_broker() as bootstrap:
         asyncio.run(load(bootstrap, workload._replace(events=nothing)))

@@ -64,11 +64,13 @@ def make(
     start: datetime = START,
     minutes: int = 500_000,
     first: int = 1,
+    hours: int = 90,
 ) -> Workload:
     """``events`` records (a few more at most), and the agencies and services they need.
 
     Each dossier is submitted within ``minutes`` of ``start`` and goes through a random number of
-    ``statuses``, in their order. Dossiers are numbered from ``first`` on, so that workloads with
+    ``statuses``, in their order, each less than ``hours`` after the one before. Dossiers are
+    numbered from ``first`` on, so that workloads with
     different numbers can follow each other.
     """
     rng = random.Random(seed)
@@ -151,7 +153,7 @@ def make(
         ]
         steps = rng.randrange(0, len(statuses) + 1)
         for status in statuses[:steps]:
-            at += timedelta(hours=rng.randrange(1, 90))
+            at += timedelta(hours=rng.randrange(1, hours))
             made.append(
                 Event(
                     "processing",

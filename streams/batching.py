@@ -32,17 +32,23 @@ BATCH_BYTES = 900_000
 """Under Kafka's default ``max.message.bytes`` (1 MiB) for a whole record batch."""
 
 
-BUSY_FETCH_MS, IDLE_FETCH_MS = 10, 100
-"""How long a broker may hold back its answer to a fetch while there is a backlog, and else.
+BUSY_FETCH_MS, IDLE_FETCH_MS = 20, 100
+"""How long a broker may hold back its answer to a fetch while records come in, and else.
 
 Faust has 1500 fixed (``transport/drivers/aiokafka.py``). aiokafka has one fetch under way per
 broker, so while that waits for partitions that are read to their ends, no other partition of the
 broker is fetched: a worker with a backlog stood still for 40 % of the time.
 """
-_BACKLOG_RECORDS = 100
+FETCH_BYTES = 20_000
+"""So much of all partitions together is worth an answer before that time is over. With less, a
+stream of some thousand events a second is fetched a few records at a time, and the broker is busy
+with fetches: events then wait for it, and not for this process."""
+_QUIET_SECONDS = 1.0
 
 
 class _ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Faust ships no types
+    _records_at = -_QUIET_SECONDS
+
     async def getmany(self, active_partitions: Any, timeout: float) -> Any:
         # Faust would go on fetching while chunks wait for their turn, up to thousands of them.
         until = time.monotonic() + timeout
@@ -51,9 +57,13 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # F
                 return {}
             await asyncio.sleep(_LOOK_AGAIN_SECONDS)
         records = await super().getmany(active_partitions, timeout)
-        backlog = sum(map(len, records.values())) >= _BACKLOG_RECORDS
+        if records:
+            self._records_at = time.monotonic()
+        busy = time.monotonic() - self._records_at < _QUIET_SECONDS
         # Read anew by aiokafka for each request it sends.
-        self._consumer._fetcher._fetch_max_wait_ms = BUSY_FETCH_MS if backlog else IDLE_FETCH_MS
+        fetcher = self._consumer._fetcher
+        fetcher._fetch_min_bytes = FETCH_BYTES
+        fetcher._fetch_max_wait_ms = BUSY_FETCH_MS if busy else IDLE_FETCH_MS
         return records
 
     async def _fetch_records(self, consumer: Any, *args: Any, **kwargs: Any) -> Any:
