@@ -115,7 +115,7 @@ def test_a_crash_after_any_step_of_a_recovery_changes_no_figure() -> None:
     steps = 0
     while asyncio.run(run(steps)) and steps < 50:
         steps += 1
-    assert steps == 50
+    assert steps > 30  # else it ended before it had begun to take anything in again
 
 
 @pytest.mark.parametrize("nth", range(_RUNS))
