@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from streams.domain.catalogue import Listing
 from streams.domain.dossier import Dossier, Step, Submission
-from streams.partition import Partition
+from streams.partition import Chunk, DossierFact, Partition
 from streams.rows import encode_dossier, encode_service, row_key
 from streams.stores import MemoryStore
 
@@ -39,3 +39,23 @@ def test_a_row_with_the_same_facts_in_another_order_lacks_nothing() -> None:
         ]
     )
     assert partition.unmerged() == ({}, {})
+
+
+def test_a_chunk_that_is_read_again_names_every_row_again() -> None:
+    """Its rows may never have reached the changelog, whatever this process knows by now."""
+    partition = Partition(3, MemoryStore())
+    facts = [
+        DossierFact("H56", "H56.14-220105-0001", 0, SUBMITTED),
+        DossierFact("H56", "H56.14-220105-0001", 2, ACCEPTED),
+        DossierFact("H56", "H56.14-220105-0002", 9, FINISHED),
+    ]
+    named = []
+    for _ in range(2):
+        chunk = Chunk(partition)
+        outcomes = chunk.merge(facts, [1_641_348_000_000] * len(facts))
+        chunk.listing("H56", "1.004873", 1, Listing(0, "x", True, 4, True, ""))
+        chunk.close()
+        named.append((chunk.dossier_rows, chunk.service_rows))
+    assert outcomes == {"duplicate": 3}
+    assert named[1] == named[0]
+    assert (len(named[0][0]), len(named[0][1])) == (2, 1)
