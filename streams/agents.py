@@ -29,9 +29,8 @@ from streams.tables import Owned, Tables
 
 logger = logging.getLogger(__name__)
 
-RECORDS_IN_FLIGHT = 16_000
-"""Records whose rows may be on their way to the broker while the next chunk is worked on: four of
-the largest chunks, or hundreds of small ones, which each wait as long for the broker."""
+CHUNKS_IN_FLIGHT = 4
+"""Chunks whose rows are on their way to the broker while the next ones are worked on."""
 
 WRITE_SECONDS = 60.0
 """A chunk's rows are acknowledged within this time, or the process ends and replays the chunk.
@@ -43,27 +42,6 @@ ASK_SECONDS = 60.0
 
 Pending = list[Awaitable[Acknowledged]]
 Records = Sequence[Record]
-
-
-class Room:
-    """Room for so many records in flight; a single chunk always has it. For one taker at a time."""
-
-    def __init__(self, records: int) -> None:
-        self._records = records
-        self._taken = 0
-        self._freed = asyncio.Event()
-
-    async def take(self, records: int) -> None:
-        """Wait until there is room for so many, and take it."""
-        while self._taken and self._taken + records > self._records:
-            self._freed.clear()
-            await self._freed.wait()
-        self._taken += records
-
-    def give(self, records: int) -> None:
-        """Give so many back."""
-        self._taken -= records
-        self._freed.set()
 
 
 class Intake:
@@ -85,7 +63,7 @@ class Intake:
         self._now = now
         self._fatal = fatal
         self._topics = {settings.topic(topic): topic for topic in EVENT_TOPICS | REFERENCE_TOPICS}
-        self._room = Room(RECORDS_IN_FLIGHT)
+        self._slots = asyncio.Semaphore(CHUNKS_IN_FLIGHT)
         self._holes: dict[tuple[str, int, int], int] = {}
         """(topic, partition, offset) → the first offset after it that a record has."""
         self.waiting_chunks: Callable[[], int] = lambda: 0
@@ -128,11 +106,11 @@ class Intake:
                 return
         started = time.monotonic()
         verdicts = await self._judge(topic, records)
-        await self._room.take(len(records))
+        await self._slots.acquire()
         try:
             owned_now = await self._tables.settled(number)
             if owned_now is not owned:
-                self._room.give(len(records))
+                self._slots.release()
                 return
             writes = take_in(
                 topic,
@@ -145,7 +123,7 @@ class Intake:
             )
             self._conserve(owned, topic, name, records, writes, absent)
         except BaseException:
-            self._room.give(len(records))
+            self._slots.release()
             raise
         # In flight from the moment its facts are in the state, so that whoever waits for the
         # chunks in flight (a recovery, a rebalance) also waits for one that is being handed over.
@@ -195,7 +173,7 @@ class Intake:
             self._fatal(f"rows of a chunk of {topic} could not be written: {error!r}")
             return False
         finally:
-            self._room.give(len(event.message.value))
+            self._slots.release()
         if not owned.lost:
             owned.partition.advance(topic, event.message.value[-1].offset + 1)
         event.ack()

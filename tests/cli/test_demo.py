@@ -34,7 +34,7 @@ pytestmark = [
 HOSO = [sys.executable, "-m", "tests.cli.example"]
 
 
-def wait_for(condition: Callable[[], Any], seconds: float = 30) -> Any:
+def wait_for(condition: Callable[[], Any], seconds: float = 120) -> Any:
     """What ``condition`` gives once that is true."""
     deadline = time.monotonic() + seconds
     while not (found := condition()):
