@@ -12,8 +12,6 @@ busy with nothing else, and adds no wait for the next scrape. The resolution is 
 from __future__ import annotations
 
 import asyncio
-import json
-import sys
 import time
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
@@ -27,6 +25,7 @@ from bench.counts import differences
 from bench.engines import counted_by
 from bench.loading import PREFIX, fresh_broker, load
 from bench.percentiles import milliseconds
+from bench.printing import print_measured
 from bench.scraping import Scrape, Scraper
 from bench.worker import Worker
 from bench.workload import Event, Workload, make
@@ -157,15 +156,7 @@ def line(result: dict[str, Any]) -> str:
 def main(rate: int, seconds: float, pause: float, as_json: bool) -> None:
     """Measure how fresh /metrics is."""
     Console(stderr=True).print(f"{rate:,} events/s for {seconds:g} s…")
-    try:
-        result = freshness(rate, seconds, pause)
-    except ValueError as error:
-        raise click.ClickException(str(error)) from error
-    if as_json:
-        json.dump(result, sys.stdout)
-        print()
-    else:
-        print(line(result))
+    print_measured(lambda: freshness(rate, seconds, pause), line, as_json)
 
 
 if __name__ == "__main__":

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 from typing import Any
 
 import click
 from rich.console import Console
 
 from bench.loading import fresh_broker, load
+from bench.printing import print_measured
 from bench.worker import Worker
 from bench.workload import make
 
@@ -66,15 +66,7 @@ def line(result: dict[str, Any]) -> str:
 def main(dossiers: int, store: str, as_json: bool) -> None:
     """Measure the resident bytes per dossier."""
     Console(stderr=True).print(f"{dossiers:,} submissions…")
-    try:
-        result = bytes_per_dossier(dossiers, store)
-    except ValueError as error:
-        raise click.ClickException(str(error)) from error
-    if as_json:
-        json.dump(result, sys.stdout)
-        print()
-    else:
-        print(line(result))
+    print_measured(lambda: bytes_per_dossier(dossiers, store), line, as_json)
 
 
 if __name__ == "__main__":

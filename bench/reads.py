@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import http.client
-import json
 import multiprocessing
 import random
-import sys
 import time
 from datetime import date, datetime, timedelta
 from multiprocessing.synchronize import Event
@@ -25,6 +23,7 @@ from rich.console import Console
 from bench.engines import counted_by
 from bench.loading import fresh_broker, load
 from bench.percentiles import milliseconds
+from bench.printing import print_measured
 from bench.worker import Worker
 from bench.workload import ICT, agencies, make
 
@@ -147,15 +146,11 @@ def lines(result: dict[str, Any]) -> list[str]:
 def main(events: int, requests: int, readers: int, seconds: float, as_json: bool) -> None:
     """Measure reads of figures, and how long they block the event loop."""
     Console(stderr=True).print(f"three years of months from {events:,} events…")
-    try:
-        result = reads(events, requests, readers, seconds)
-    except (ValueError, RuntimeError, TimeoutError) as error:
-        raise click.ClickException(str(error)) from error
-    if as_json:
-        json.dump(result, sys.stdout)
-        print()
-    else:
-        print("\n".join(lines(result)))
+    print_measured(
+        lambda: reads(events, requests, readers, seconds),
+        lambda found: "\n".join(lines(found)),
+        as_json,
+    )
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ import asyncio
 import json
 import os
 import signal
-import sys
 import time
 from typing import Any
 
@@ -25,6 +24,7 @@ from rich.console import Console
 from bench.counts import differences
 from bench.engines import counted_by
 from bench.loading import fresh_broker, load, send
+from bench.printing import print_measured
 from bench.worker import Worker
 from bench.workload import make
 
@@ -170,15 +170,9 @@ def scale(events: int, millions: int, each: int = 1_000_000) -> dict[str, Any]:
 def main(events: int, millions: int, each: int, as_json: bool) -> None:
     """Measure 1 → 2 workers on a backlog of --events, and 1 to --millions million dossiers."""
     Console(stderr=True).print(f"{events:,} events for one worker, then for two…")
-    try:
-        result = scale(events, millions, each)
-    except (ValueError, RuntimeError, TimeoutError) as error:
-        raise click.ClickException(str(error)) from error
-    if as_json:
-        json.dump(result, sys.stdout)
-        print()
-    else:
-        print("\n".join(lines(result)))
+    print_measured(
+        lambda: scale(events, millions, each), lambda found: "\n".join(lines(found)), as_json
+    )
 
 
 if __name__ == "__main__":

@@ -21,7 +21,15 @@ from typing import Literal, NamedTuple, Protocol
 from schemas.admission import TOLERANCE_MS, admit
 from schemas.decoder import MAX_VALUE_BYTES, Reason, Rejection, decode
 from schemas.events import Event, ListedEvent, ProcessedEvent, SubmittedEvent
-from schemas.plain import PlainError, instant_us, plain_code, read_processed, read_submitted
+from schemas.plain import (
+    PlainError,
+    PlainProcessedEvent,
+    PlainSubmittedEvent,
+    instant_us,
+    plain_code,
+    read_processed,
+    read_submitted,
+)
 from schemas.topics import EVENT_TOPICS, Topic
 from streams.domain import dossier
 from streams.domain.catalogue import Listing
@@ -147,82 +155,69 @@ _TOLERANCE_US = TOLERANCE_MS * 1000
 _new = tuple.__new__
 
 
-def plain_submission(record: Record, agencies: Mapping[str, frozenset[str]]) -> DossierFact | None:
-    """The fact in a good submission of the plain form; None says nothing about any other."""
-    value = record.value
-    try:
-        event = read_submitted(value)  # type: ignore[arg-type]  # None raises TypeError
-    except PlainError:
-        return None
-    data = event.data
-    agency, code, service = data.agency, data.dossier, data.service
-    sources = agencies.get(agency)
-    submitted_at = data.submitted_at
-    at = instant_us(submitted_at)
-    if (
-        sources is None
-        or (sources and event.source not in sources)
-        or at is None
-        or record.key != agency.encode()
-        or record.headers
-        or not plain_code(code)
-        or not plain_code(service)
-        or at > record.timestamp * 1000 + _TOLERANCE_US
-        or record.timestamp < 0
-        or len(value) > MAX_VALUE_BYTES  # type: ignore[arg-type]
-    ):
-        return None
-    time = event.time
-    if time is not None and time != submitted_at and instant_us(time) is None:
-        return None
-    due = data.due_at
-    due_at = None
-    if due is not None:
-        due_at = instant_us(due)
-        if due_at is None:
-            return None
-    return _new(
-        DossierFact,
-        (
-            agency,
-            code,
-            0,
-            _new(
-                Submission,
-                (data.revision, at, event.id, data.void, service, _CHANNEL[data.channel], due_at),
-            ),
-        ),
-    )
-
-
-def plain_step(record: Record, agencies: Mapping[str, frozenset[str]]) -> DossierFact | None:
-    """The fact in a good processing step of the plain form; None says nothing about any other."""
-    value = record.value
-    try:
-        event = read_processed(value)  # type: ignore[arg-type]  # None raises TypeError
-    except PlainError:
-        return None
-    data = event.data
-    agency, code, said_at = data.agency, data.dossier, data.at
-    sources = agencies.get(agency)
+def _plainly_at(
+    record: Record,
+    event: PlainSubmittedEvent | PlainProcessedEvent,
+    said_at: str,
+    agencies: Mapping[str, frozenset[str]],
+) -> int | None:
+    """The instant (µs) of an event that may count, as ``admit`` says it; None if in any doubt."""
+    data, value = event.data, record.value
+    sources = agencies.get(data.agency)
     at = instant_us(said_at)
     if (
         sources is None
         or (sources and event.source not in sources)
         or at is None
-        or record.key != agency.encode()
+        or record.key != data.agency.encode()
         or record.headers
-        or not plain_code(code)
+        or not plain_code(data.dossier)
         or at > record.timestamp * 1000 + _TOLERANCE_US
         or record.timestamp < 0
-        or len(value) > MAX_VALUE_BYTES  # type: ignore[arg-type]
+        or value is None
+        or len(value) > MAX_VALUE_BYTES
     ):
         return None
     time = event.time
     if time is not None and time != said_at and instant_us(time) is None:
         return None
+    return at
+
+
+def plain_submission(record: Record, agencies: Mapping[str, frozenset[str]]) -> DossierFact | None:
+    """The fact in a good submission of the plain form; None says nothing about any other."""
+    try:
+        event = read_submitted(record.value)  # type: ignore[arg-type]  # None raises TypeError
+    except PlainError:
+        return None
+    data = event.data
+    at = _plainly_at(record, event, data.submitted_at, agencies)
+    if at is None or not plain_code(data.service):
+        return None
+    due_at = None
+    if data.due_at is not None:
+        due_at = instant_us(data.due_at)
+        if due_at is None:
+            return None
+    submission = _new(
+        Submission,
+        (data.revision, at, event.id, data.void, data.service, _CHANNEL[data.channel], due_at),
+    )
+    return _new(DossierFact, (data.agency, data.dossier, 0, submission))
+
+
+def plain_step(record: Record, agencies: Mapping[str, frozenset[str]]) -> DossierFact | None:
+    """The fact in a good processing step of the plain form; None says nothing about any other."""
+    try:
+        event = read_processed(record.value)  # type: ignore[arg-type]  # None raises TypeError
+    except PlainError:
+        return None
+    data = event.data
+    at = _plainly_at(record, event, data.at, agencies)
+    if at is None:
+        return None
     step = _new(Step, (data.revision, at, event.id, data.void))
-    return _new(DossierFact, (agency, code, data.status, step))
+    return _new(DossierFact, (data.agency, data.dossier, data.status, step))
 
 
 def take_in(

@@ -52,9 +52,12 @@ def run(main: Coroutine[Any, Any, T]) -> T:
             task.cancel()
 
         for name in ("SIGTERM", "SIGHUP"):
-            # Windows has no handlers on the loop, and only the main thread may set any.
-            with contextlib.suppress(NotImplementedError, RuntimeError, ValueError, AttributeError):
-                number = getattr(signal, name)
+            number = getattr(signal, name, None)
+            if number is None:
+                continue  # Windows has no SIGHUP
+            # Windows has no handlers on the loop (NotImplementedError), and only the main thread
+            # may set any (RuntimeError); such a run is ended by Ctrl-C alone.
+            with contextlib.suppress(NotImplementedError, RuntimeError):
                 loop.add_signal_handler(number, stop, number)
         try:
             return await main
