@@ -57,6 +57,8 @@ class Owned:
     """Somebody else wrote to its changelogs: read them again before going on."""
     unrepaired: bool = False
     """Rows were read that the ledgers and the logs have not been made to agree with yet."""
+    shown: set[tuple[str, int]] = field(default_factory=set)
+    """(agency, month) pairs that the ledgers had before they were folded anew, until a repair."""
     in_flight: set[asyncio.Task[bool]] = field(default_factory=set)
     last_chunk: asyncio.Task[bool] | None = None
     """The chunk taken in last; chunks are acknowledged in order."""
@@ -335,6 +337,8 @@ class Tables:
         if rows or not owned.positions:
             owned.unrepaired = True
         if owned.unrepaired:
+            for agency, ledger in partition.ledgers.items():
+                owned.shown.update((agency, month) for month in ledger.months)
             # One at a time: the first are ready sooner, and others on the loop wait for one slice.
             async with self._folding:
                 for _ in partition.fold():
@@ -367,18 +371,24 @@ class Tables:
     async def _repair(self, owned: Owned) -> int:
         """Write rows that the logs lack, and public rows that differ from the fold.
 
+        A recovery that is not the first reads only the newest public rows. A month that another
+        worker's rows have emptied (a dossier moved to another month) may have an older one, so
+        what the ledgers had before is written too, unless its row was read and agrees.
+
         A rebalance may interrupt it; the next recovery then does it all again.
         """
         partition = owned.partition
         dossiers, services = partition.unmerged()
+        unread = owned.shown - partition.published.keys()
         writes = Writes(
             dossiers=[Outgoing(key, row) for key, row in dossiers.items()],
             services=[Outgoing(key, row) for key, row in services.items()],
-            months=month_rows(partition, partition.unpublished()),
+            months=month_rows(partition, partition.unpublished() | unread),
         )
         for batch in await asyncio.gather(*await self.write(owned, "", writes)):
             self.acknowledged(owned, batch)
         partition.repaired()
+        owned.shown.clear()
         owned.unrepaired = False
         return len(writes.dossiers) + len(writes.services) + len(writes.months)
 

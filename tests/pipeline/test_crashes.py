@@ -12,9 +12,13 @@ from random import Random, SystemRandom
 from typing import Any
 
 import pytest
+from faust.types import TP
 
+from streams.kafka.partitioner import partition_for
+from tests.domain.events import registered, submitted
 from tests.domain.worlds import World, busy_world
 from tests.pipeline.deployment import PARTITIONS, Deployment
+from tests.pipeline.simulation import LOGS, SETTINGS, Worker, settle
 
 _SEED = os.environ.get("HOSO_TEST_SEED")
 _RUNS = 1 if _SEED else int(os.environ.get("HOSO_TEST_RUNS", "200"))
@@ -116,6 +120,51 @@ def test_a_crash_after_any_step_of_a_recovery_changes_no_figure() -> None:
     while asyncio.run(run(steps)) and steps < 50:
         steps += 1
     assert steps > 30  # else it ended before it had begun to take anything in again
+
+
+def test_a_month_emptied_by_a_dead_workers_late_row_is_published_empty() -> None:
+    """A dossier moves from one month to another, and its new owner hears of it from the changelog.
+
+    The worker that took in the correction dies. Its successor recovers without it; then the dead
+    worker's row lands. The successor notices and reads on, so the correction itself, when its
+    turn comes, is a duplicate that changes no month. The old month's public row is older than
+    what was read on, and its ledger has no cells any more: still it must be written.
+    """
+
+    async def run() -> None:
+        first, corrected = submitted(on="2021-06-10"), submitted(on="2022-05-10", revision=1)
+        deployment = Deployment(World([registered()], [first, corrected], []), Random(1))
+        dying = deployment.start()
+        await deployment.give(dict.fromkeys(PARTITIONS, dying))
+        deployment.send([first])
+        await deployment.run_until_idle()
+        assert set(deployment.published_cells()["H56"]) == {"2021-06"}
+        deployment.send([corrected])
+        home = partition_for(b"H56", SETTINGS.partitions)
+        await deployment.step(dying, ("fetch", TP("submissions", home)))
+        underway = [batch for batch in await dying.kill() if batch.topic == LOGS[0]]
+        deployment.workers.remove(dying)
+        successor = deployment.start()
+        await deployment.give(dict.fromkeys(PARTITIONS, successor))
+        await _all_but_fetch(deployment, successor)
+        deployment.stray.extend(underway)
+        while deployment.stray:
+            deployment.land_stray()
+        successor.watch()
+        await settle()
+        await _all_but_fetch(deployment, successor)
+        assert set(deployment.owned_cells()["H56"]) == {"2022-05"}
+        assert set(deployment.published_cells()["H56"]) == {"2022-05"}
+        await deployment.run_until_idle()
+        deployment.check()
+        await successor.kill()
+
+    asyncio.run(run())
+
+
+async def _all_but_fetch(deployment: Deployment, worker: Worker) -> None:
+    while choices := [choice for choice in worker.steps() if choice[0] != "fetch"]:
+        await deployment.step(worker, choices[0])
 
 
 @pytest.mark.parametrize("nth", range(_RUNS))
