@@ -93,6 +93,12 @@ MUTANTS = (
         "                await handed_over\n                batches = []\n",
     ),
     Mutant(
+        "emptied month not published",
+        "streams/tables.py",
+        "partition.unpublished() | unread",
+        "partition.unpublished()",
+    ),
+    Mutant(
         "numerator outside the denominator",
         "streams/domain/ledger.py",
         "                listed = service.spans[index]\n",
