@@ -165,19 +165,26 @@ def hoso(store: str) -> Engine:
             worker.stop(signal.SIGKILL)
             raise
         worker.stop(signal.SIGKILL)
-        return run._replace(recovery=_recovered(bootstrap, store, worker))
+        return run._replace(recovery=recovered(bootstrap, store, worker))
 
     return Engine(run, check, f"a worker with everything on, rows in {store}")
 
 
-def _recovered(bootstrap: str, store: str, killed: Worker) -> Recovery:
-    """What a worker that takes over from ``killed``, on its data, needs to be ready."""
+def recovered(
+    bootstrap: str, store: str, killed: Worker, check: Callable[[Worker], None] = lambda _: None
+) -> Recovery:
+    """What a worker that takes over from ``killed``, on its data, needs to be ready.
+
+    ``check`` is called with it while it runs, and raises when it is not as it should be.
+    """
     started = time.perf_counter()
     worker = Worker(bootstrap, store, app_id=killed.app_id, directory=killed.directory)
     try:
         worker.wait_ready()
+        ready = time.perf_counter() - started
         took = json.loads(worker.get("/readyz"))["recovery"]
-        return Recovery(took["rows"], took["seconds"], time.perf_counter() - started)
+        check(worker)
+        return Recovery(took["rows"], took["seconds"], ready)
     finally:
         worker.stop(signal.SIGKILL)
 
