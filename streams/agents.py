@@ -29,8 +29,12 @@ from streams.tables import Owned, Tables
 
 logger = logging.getLogger(__name__)
 
-CHUNKS_IN_FLIGHT = 4
-"""Chunks whose rows are on their way to the broker while the next ones are worked on."""
+CHUNKS_IN_FLIGHT = 24
+"""Chunks whose rows are on their way to the broker while the next ones are worked on.
+
+Two topics of twelve partitions: one round of small chunks, so that none waits for the broker's
+answer to another partition's rows before its facts are taken in.
+"""
 
 WRITE_SECONDS = 60.0
 """A chunk's rows are acknowledged within this time, or the process ends and replays the chunk.

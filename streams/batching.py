@@ -32,13 +32,20 @@ BATCH_BYTES = 900_000
 """Under Kafka's default ``max.message.bytes`` (1 MiB) for a whole record batch."""
 
 
-BUSY_FETCH_MS, IDLE_FETCH_MS = 20, 100
-"""How long a broker may hold back its answer to a fetch while records come in, and else.
+TRICKLE_FETCH_MS, STREAM_FETCH_MS, IDLE_FETCH_MS = 20, 100, 100
+"""How long a broker may hold back its answer to a fetch: while some records come in, while many do,
+and while none do.
 
 Faust has 1500 fixed (``transport/drivers/aiokafka.py``). aiokafka has one fetch under way per
 broker, so while that waits for partitions that are read to their ends, no other partition of the
 broker is fetched: a worker with a backlog stood still for 40 % of the time.
+
+The embedded broker looks at one partition after the other and answers when the time is over, with
+those that it has come to. In a stream of some thousand events a second 20 ms were enough for half
+of them, and an event waited for its partition's turn through several fetches (p99 halved with 100).
 """
+STREAM_RECORDS = 100
+"""As many records in one fetch are a stream. ``FETCH_BYTES`` then end a fetch before its time."""
 FETCH_BYTES = 20_000
 """So much of all partitions together is worth an answer before that time is over. With less, a
 stream of some thousand events a second is fetched a few records at a time, and the broker is busy
@@ -48,6 +55,7 @@ _QUIET_SECONDS = 1.0
 
 class _ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Faust ships no types
     _records_at = -_QUIET_SECONDS
+    _wait_ms = IDLE_FETCH_MS
 
     async def getmany(self, active_partitions: Any, timeout: float) -> Any:
         # Faust would go on fetching while chunks wait for their turn, up to thousands of them.
@@ -59,11 +67,14 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # F
         records = await super().getmany(active_partitions, timeout)
         if records:
             self._records_at = time.monotonic()
-        busy = time.monotonic() - self._records_at < _QUIET_SECONDS
+            many = sum(map(len, records.values())) >= STREAM_RECORDS
+            self._wait_ms = STREAM_FETCH_MS if many else TRICKLE_FETCH_MS
+        elif time.monotonic() - self._records_at >= _QUIET_SECONDS:
+            self._wait_ms = IDLE_FETCH_MS
         # Read anew by aiokafka for each request it sends.
         fetcher = self._consumer._fetcher
         fetcher._fetch_min_bytes = FETCH_BYTES
-        fetcher._fetch_max_wait_ms = BUSY_FETCH_MS if busy else IDLE_FETCH_MS
+        fetcher._fetch_max_wait_ms = self._wait_ms
         return records
 
     async def _fetch_records(self, consumer: Any, *args: Any, **kwargs: Any) -> Any:
