@@ -9,8 +9,9 @@ because rows merge (see :mod:`streams.domain.dossier`).
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol
 
 
@@ -18,8 +19,14 @@ class StoreInUseError(RuntimeError):
     """Another process holds the local rows."""
 
 
+NOTHING: Mapping[bytes, bytes | None] = MappingProxyType({})
+
+
 class Store(Protocol):
-    """The dossier rows of one partition."""
+    """The dossier rows of one partition, and small entries beside them."""
+
+    keeps: bool
+    """Whether a restart finds what was put. What is cut off by a crash is always the latest."""
 
     def get(self, key: bytes) -> bytes | None:
         """The row, or None."""
@@ -27,8 +34,16 @@ class Store(Protocol):
     def get_many(self, keys: list[bytes]) -> list[bytes | None]:
         """The row of each key, or None."""
 
-    def put_many(self, rows: dict[bytes, bytes]) -> None:
-        """Put rows in; the last of a key wins."""
+    def put_many(
+        self, rows: Mapping[bytes, bytes], beside: Mapping[bytes, bytes | None] = NOTHING
+    ) -> None:
+        """Put rows in, and entries beside them (None removes one): all or nothing."""
+
+    def beside(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """The entries beside the rows whose keys begin with ``prefix``, in the order of keys."""
+
+    def beside_one(self, key: bytes) -> bytes | None:
+        """The entry beside the rows, or None."""
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
         """Every row, in no particular order; not to be changed meanwhile."""
@@ -59,12 +74,30 @@ class Store(Protocol):
 class MemoryStore:
     """Rows in a dict; a restart reads the whole changelog."""
 
+    keeps = False
+
     def __init__(self) -> None:
         self._rows: dict[bytes, bytes] = {}
         self._marks: dict[bytes, bytes] = {}
+        self._beside: dict[bytes, bytes] = {}
         self._position = 0
         self.get = self._rows.get
-        self.put_many = self._rows.update
+
+    def put_many(
+        self, rows: Mapping[bytes, bytes], beside: Mapping[bytes, bytes | None] = NOTHING
+    ) -> None:
+        self._rows.update(rows)
+        for key, value in beside.items():
+            if value is None:
+                self._beside.pop(key, None)
+            else:
+                self._beside[key] = value
+
+    def beside(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        return iter(sorted(one for one in self._beside.items() if one[0].startswith(prefix)))
+
+    def beside_one(self, key: bytes) -> bytes | None:
+        return self._beside.get(key)
 
     def get_many(self, keys: list[bytes]) -> list[bytes | None]:
         return list(map(self.get, keys))
@@ -91,6 +124,7 @@ class MemoryStore:
     def clear(self) -> None:
         self._rows.clear()
         self._marks.clear()
+        self._beside.clear()
         self._position = 0
 
     def close(self) -> None:
@@ -104,8 +138,11 @@ class RocksStore:
     ``ModuleNotFoundError`` where the optional package ``rocksdict`` is missing.
     """
 
+    keeps = True
+
     # Codes are at least one character long and never a control character, so no row has such a key.
     _BESIDE = b"\x00"
+    _ENTRY = b"\x00beside "
     _POSITION = b"\x00position"
     _MARK = b"\x00mark"
 
@@ -147,18 +184,35 @@ class RocksStore:
         rows: list[bytes | None] = self._db.get(keys)
         return rows
 
-    def put_many(self, rows: dict[bytes, bytes]) -> None:
+    def put_many(
+        self, rows: Mapping[bytes, bytes], beside: Mapping[bytes, bytes | None] = NOTHING
+    ) -> None:
         from rocksdict import WriteBatch
 
         batch = WriteBatch(raw_mode=True)
         for key, row in rows.items():
             batch.put(key, row)
+        for key, value in beside.items():
+            if value is None:
+                batch.delete(self._ENTRY + key)
+            else:
+                batch.put(self._ENTRY + key, value)
         self._db.write(batch)
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
-        for key, row in self._db.items():
-            if not key.startswith(self._BESIDE):
-                yield key, row
+        # Rows begin where what is beside them ends.
+        yield from self._db.items(from_key=b"\x01")
+
+    def beside(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        start = self._ENTRY + prefix
+        for key, value in self._db.items(from_key=start):
+            if not key.startswith(start):
+                break
+            yield key[len(self._ENTRY) :], value
+
+    def beside_one(self, key: bytes) -> bytes | None:
+        value: bytes | None = self._db.get(self._ENTRY + key)
+        return value
 
     def __len__(self) -> int:
         estimate = self._db.property_int_value("rocksdb.estimate-num-keys") or 0

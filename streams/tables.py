@@ -19,7 +19,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -222,7 +222,17 @@ class Tables:
                 pending += await writer.enqueue(self._logs[table], number, rows)
         return pending
 
-    def acknowledged(self, owned: Owned, batch: Acknowledged) -> None:
+    def acknowledged(self, owned: Owned, batches: list[Acknowledged], writes: Writes) -> None:
+        """What :meth:`write` handed over is in the logs, in these batches, in order."""
+        at = 0
+        for batch in batches:
+            rows: list[Outgoing] = []
+            if batch.topic == self._logs["months"]:
+                rows = writes.months[at : at + batch.records]
+                at += batch.records
+            self._acknowledged(owned, batch, rows)
+
+    def _acknowledged(self, owned: Owned, batch: Acknowledged, months: list[Outgoing]) -> None:
         """A batch is in its log. Notices when somebody else has written there before it.
 
         The only writer of a log finds each batch where the last one ended. A gap means another
@@ -237,6 +247,12 @@ class Tables:
                     owned.positions[table] = batch.base_offset + batch.records
                     if table == "dossiers":
                         owned.partition.dossiers.set_position(owned.positions[table])
+                    if table == "months":
+                        owned.partition.months_written(
+                            ((row.key or b"", row.value or b"") for row in months),
+                            log,
+                            owned.positions[table],
+                        )
                 elif not owned.disturbed:
                     logger.warning(
                         "%s[%d]: expected our rows at offset %s, found them at %d: "
@@ -303,10 +319,12 @@ class Tables:
         if owned.in_flight:
             await asyncio.wait(set(owned.in_flight))
         partition = owned.partition
+        await self._in_slices(partition.restore())
+        recalled = partition.recall_months(self._logs["months"])
         positions = {
             "dossiers": owned.positions.get("dossiers", partition.dossiers.position),
             "services": owned.positions.get("services", 0),
-            "months": owned.positions.get("months", 0),
+            "months": owned.positions.get("months", recalled),
         }
         absorb: dict[str, Callable[[list[tuple[bytes, bytes]]], None]] = {
             "dossiers": partition.absorb_dossiers,
@@ -334,14 +352,15 @@ class Tables:
             return
         if rows or not owned.positions:
             owned.unrepaired = True
-        if owned.unrepaired:
-            # One at a time: the first are ready sooner, and others on the loop wait for one slice.
-            async with self._folding:
-                for _ in partition.fold():
-                    self.last_progress = time.monotonic()
-                    await asyncio.sleep(0)
+        # One at a time: the first are ready sooner, and others on the loop wait for one slice.
+        async with self._folding:
+            if partition.keeping:
+                await self._in_slices(partition.relist())
+            elif owned.unrepaired:
+                await self._in_slices(partition.fold())
         owned.positions = dict(ends)
         partition.dossiers.set_position(ends["dossiers"])
+        partition.keep_months(self._logs["months"], ends["months"])
         owned.disturbed = False
         for topic, offset in partition.progress.items():
             owned.next[topic] = max(owned.next.get(topic, 0), offset)
@@ -364,6 +383,11 @@ class Tables:
             repaired,
         )
 
+    async def _in_slices(self, slices: Iterable[object]) -> None:
+        for _ in slices:
+            self.last_progress = time.monotonic()
+            await asyncio.sleep(0)
+
     async def _repair(self, owned: Owned) -> int:
         """Write rows that the logs lack, and public rows that differ from the fold.
 
@@ -376,8 +400,8 @@ class Tables:
             services=[Outgoing(key, row) for key, row in services.items()],
             months=month_rows(partition, partition.unpublished()),
         )
-        for batch in await asyncio.gather(*await self.write(owned, "", writes)):
-            self.acknowledged(owned, batch)
+        batches = await asyncio.gather(*await self.write(owned, "", writes))
+        self.acknowledged(owned, batches, writes)
         partition.repaired()
         owned.unrepaired = False
         return len(writes.dossiers) + len(writes.services) + len(writes.months)
