@@ -235,7 +235,7 @@ def scale(events: int, millions: int, each: int = 1_000_000) -> dict[str, Any]:
 @click.option("--each", default=1_000_000, hidden=True, type=click.IntRange(1000))
 @click.option("--json", "as_json", is_flag=True, help="print one JSON object on stdout")
 def main(events: int, millions: int, each: int, as_json: bool) -> None:
-    """Measure 1 → 2 workers on a backlog of --events; 1 to --millions million dossiers; a restart."""
+    """Measure 1 → 2 workers on --events, 1 to --millions million dossiers, and a restart."""
     Console(stderr=True).print(f"{events:,} events for one worker, then for two…")
     print_measured(
         lambda: scale(events, millions, each), lambda found: "\n".join(lines(found)), as_json
