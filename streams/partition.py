@@ -11,7 +11,7 @@ derived: restored where the store keeps them (:mod:`streams.saved_ledgers`), els
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
 
@@ -48,8 +48,9 @@ from streams.stores import Store
 
 _MONTH, _MONTHS = b"month ", b"months"
 """Beside the rows: public rows by key, and how far in which log they are the newest."""
-KEEP_MONTHS = 500
-"""So many public rows are kept together; after a crash some more than that are read again."""
+KEEP_MONTHS = 1000
+"""The newest of so many public rows are kept together, most of which are overtaken by then; after
+a crash so many, and what was on its way, are read again."""
 
 
 class Seen(NamedTuple):
@@ -104,6 +105,8 @@ class Partition:
         """The newest agency-months rows as far as they are known, until :meth:`repaired`."""
         self._unkept: dict[bytes, bytes] = {}
         """Those of them by key that the store does not have yet."""
+        self._kept_until = 0
+        """The offset before which the store has the newest."""
         self.progress: dict[str, int] = {}
         """Source topic → the next offset to take in, as its changelog has it."""
         self._unmerged_dossiers: set[bytes] = set()
@@ -132,6 +135,7 @@ class Partition:
         self.seen.clear()
         self.published.clear()
         self._unkept.clear()
+        self._kept_until = 0
         self.progress.clear()
         self._unmerged_dossiers.clear()
         self._unmerged_services.clear()
@@ -228,12 +232,15 @@ class Partition:
     def absorb_months(self, records: list[tuple[bytes, bytes]]) -> None:
         """Take in published agency-months rows: what was seen, and what must be compared."""
         for key, value in records:
-            agency, month, at, day = decode_agency_seen(value)
-            self.note(agency, Seen(at, day))
-            # Most rows are overtaken by the next of their month: columns are read when compared.
-            self.published[agency, month] = value
+            self._absorb_month(value)
             if self.dossiers.keeps:
                 self._unkept[key] = value
+
+    def _absorb_month(self, value: bytes) -> None:
+        agency, month, at, day = decode_agency_seen(value)
+        self.note(agency, Seen(at, day))
+        # Most rows are overtaken by the next of their month: columns are read when compared.
+        self.published[agency, month] = value
 
     def recall_months(self, log: str) -> int:
         """Take in the public rows that the store has; the offset of ``log`` to read on from.
@@ -244,15 +251,17 @@ class Partition:
         position, _, of_log = (self.dossiers.beside_one(_MONTHS) or b"").partition(b" ")
         if of_log.decode() != log:
             return 0
-        kept = {key[len(_MONTH) :]: row for key, row in self.dossiers.beside(_MONTH)}
-        self.absorb_months(list((kept | self._unkept).items()))
+        for _, row in self.dossiers.beside(_MONTH):
+            self._absorb_month(row)
+        for row in self._unkept.values():
+            self._absorb_month(row)
         return int(position)
 
-    def months_written(self, rows: Iterable[tuple[bytes, bytes]], log: str, position: int) -> None:
+    def months_written(self, rows: list[tuple[bytes, bytes]], log: str, position: int) -> None:
         """These newest rows of ``log`` are ours and acknowledged, all before ``position`` known."""
         if self.dossiers.keeps:
             self._unkept.update(rows)
-            if len(self._unkept) >= KEEP_MONTHS:
+            if position - self._kept_until >= KEEP_MONTHS:
                 self.keep_months(log, position)
 
     def keep_months(self, log: str, position: int) -> None:
@@ -262,6 +271,7 @@ class Partition:
             rows[_MONTHS] = b"%d %s" % (position, log.encode())
             self.dossiers.put_many({}, rows)
             self._unkept.clear()
+            self._kept_until = position
 
     def _advance(self, key: bytes, row: bytes) -> None:
         self.advance(key[1:].decode(), int(row))

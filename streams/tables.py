@@ -249,7 +249,7 @@ class Tables:
                         owned.partition.dossiers.set_position(owned.positions[table])
                     if table == "months":
                         owned.partition.months_written(
-                            ((row.key or b"", row.value or b"") for row in months),
+                            [(row.key or b"", row.value or b"") for row in months],
                             log,
                             owned.positions[table],
                         )
