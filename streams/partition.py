@@ -10,6 +10,7 @@ derived: restored where the store keeps them (:mod:`streams.saved_ledgers`), els
 
 from __future__ import annotations
 
+import logging
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -45,6 +46,8 @@ from streams.rows import (
 )
 from streams.saved_ledgers import Change, SavedLedgers
 from streams.stores import Store
+
+logger = logging.getLogger(__name__)
 
 _MONTH, _MONTHS = b"month ", b"months"
 """Beside the rows: public rows by key, and how far in which log they are the newest."""
@@ -249,13 +252,16 @@ class Partition:
         from the beginning would.
         """
         position, _, of_log = (self.dossiers.beside_one(_MONTHS) or b"").partition(b" ")
-        if of_log.decode() != log:
-            return 0
-        for _, row in self.dossiers.beside(_MONTH):
-            self._absorb_month(row)
-        for row in self._unkept.values():
-            self._absorb_month(row)
-        return int(position)
+        kept = dict(self.dossiers.beside(_MONTH))
+        try:
+            if of_log == log.encode():
+                for row in (*kept.values(), *self._unkept.values()):
+                    self._absorb_month(row)
+                return int(position)
+        except ValueError as error:
+            logger.warning("public rows kept on disk cannot be read: %s", error)
+        self.dossiers.put_many({}, {**dict.fromkeys(kept), _MONTHS: None})
+        return 0
 
     def months_written(self, rows: list[tuple[bytes, bytes]], log: str, position: int) -> None:
         """These newest rows of ``log`` are ours and acknowledged, all before ``position`` known."""

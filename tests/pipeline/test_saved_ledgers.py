@@ -318,9 +318,7 @@ def test_a_partition_that_forgets_has_no_ledgers_on_disk_either(partition: Parti
     assert not partition.keeping
 
 
-def test_public_rows_that_are_kept_stand_for_the_log_before_them(
-    partition: Partition, tmp_path: Path
-) -> None:
+def test_public_rows_that_are_kept_stand_for_the_log_before_them(partition: Partition) -> None:
     agency = next(a for a, ledger in partition.ledgers.items() if ledger.months)
     months = sorted(partition.ledgers[agency].months)
     rows = [
@@ -336,4 +334,13 @@ def test_public_rows_that_are_kept_stand_for_the_log_before_them(
     assert again.recall_months("agency-months") == 9
     assert again.published == {(agency, m): row for m, (_, row) in zip(months, rows, strict=True)}
     assert again.recall_months("other.agency-months") == 0, "that log was never read"
+    assert again.recall_months("agency-months") == 0, "its rows made room for those of the other"
     again.dossiers.close()
+
+
+def test_public_rows_that_cannot_be_read_are_read_from_their_log(partition: Partition) -> None:
+    partition.months_written([(b"H56/2022-01", b"{")], "agency-months", 3)
+    partition.keep_months("agency-months", 3)
+    again = Partition(0, partition.dossiers)
+    assert again.recall_months("agency-months") == 0
+    assert again.published == {}
