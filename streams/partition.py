@@ -10,7 +10,6 @@ derived: restored where the store keeps them (:mod:`streams.saved_ledgers`), els
 
 from __future__ import annotations
 
-import logging
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -30,6 +29,7 @@ from streams.domain.dossier import (
 )
 from streams.domain.ledger import AgencyLedger, Month
 from streams.domain.tally import Tally
+from streams.kept_months import KeptMonths
 from streams.rows import (
     AgencyMonth,
     decode_agency_month,
@@ -46,14 +46,6 @@ from streams.rows import (
 )
 from streams.saved_ledgers import Change, SavedLedgers
 from streams.stores import Store
-
-logger = logging.getLogger(__name__)
-
-_MONTH, _MONTHS = b"month ", b"months"
-"""Beside the rows: public rows by key, and how far in which log they are the newest."""
-KEEP_MONTHS = 1000
-"""The newest of so many public rows are kept together, most of which are overtaken by then; after
-a crash so many, and what was on its way, are read again."""
 
 
 class Seen(NamedTuple):
@@ -106,10 +98,7 @@ class Partition:
         self.seen: dict[str, Seen] = {}
         self.published: dict[tuple[str, int], bytes] = {}
         """The newest agency-months rows as far as they are known, until :meth:`repaired`."""
-        self._unkept: dict[bytes, bytes] = {}
-        """Those of them by key that the store does not have yet."""
-        self._kept_until = 0
-        """The offset before which the store has the newest."""
+        self.kept_months = KeptMonths(dossiers)
         self.progress: dict[str, int] = {}
         """Source topic → the next offset to take in, as its changelog has it."""
         self._unmerged_dossiers: set[bytes] = set()
@@ -137,8 +126,7 @@ class Partition:
         self.ledgers.clear()
         self.seen.clear()
         self.published.clear()
-        self._unkept.clear()
-        self._kept_until = 0
+        self.kept_months.forget()
         self.progress.clear()
         self._unmerged_dossiers.clear()
         self._unmerged_services.clear()
@@ -206,6 +194,11 @@ class Partition:
         if found is not None:
             self.ledgers = found
 
+    def distrust(self) -> None:
+        """The ledgers are wrong, and so is what is kept of them: they are to be folded."""
+        if self.saved is not None:
+            self.saved.distrust()
+
     def relist(self) -> Iterator[None]:
         """Move restored ledgers to the listings that are known now."""
         listed: defaultdict[str, dict[str, Service]] = defaultdict(dict)
@@ -234,10 +227,9 @@ class Partition:
 
     def absorb_months(self, records: list[tuple[bytes, bytes]]) -> None:
         """Take in published agency-months rows: what was seen, and what must be compared."""
-        for key, value in records:
+        for _, value in records:
             self._absorb_month(value)
-            if self.dossiers.keeps:
-                self._unkept[key] = value
+        self.kept_months.read(records)
 
     def _absorb_month(self, value: bytes) -> None:
         agency, month, at, day = decode_agency_seen(value)
@@ -246,38 +238,15 @@ class Partition:
         self.published[agency, month] = value
 
     def recall_months(self, log: str) -> int:
-        """Take in the public rows that the store has; the offset of ``log`` to read on from.
-
-        It has the newest row of each month before that offset, so reading on gives what reading
-        from the beginning would.
-        """
-        position, _, of_log = (self.dossiers.beside_one(_MONTHS) or b"").partition(b" ")
-        kept = dict(self.dossiers.beside(_MONTH))
+        """Take in the public rows that are kept; the offset of ``log`` to read on from."""
         try:
-            if of_log == log.encode():
-                for row in (*kept.values(), *self._unkept.values()):
-                    self._absorb_month(row)
-                return int(position)
-        except ValueError as error:
-            logger.warning("public rows kept on disk cannot be read: %s", error)
-        self.dossiers.put_many({}, {**dict.fromkeys(kept), _MONTHS: None})
-        return 0
-
-    def months_written(self, rows: list[tuple[bytes, bytes]], log: str, position: int) -> None:
-        """These newest rows of ``log`` are ours and acknowledged, all before ``position`` known."""
-        if self.dossiers.keeps:
-            self._unkept.update(rows)
-            if position - self._kept_until >= KEEP_MONTHS:
-                self.keep_months(log, position)
-
-    def keep_months(self, log: str, position: int) -> None:
-        """Let the store have the newest public rows, of all before ``position`` in ``log``."""
-        if self.dossiers.keeps:
-            rows: dict[bytes, bytes | None] = {_MONTH + k: row for k, row in self._unkept.items()}
-            rows[_MONTHS] = b"%d %s" % (position, log.encode())
-            self.dossiers.put_many({}, rows)
-            self._unkept.clear()
-            self._kept_until = position
+            rows, position = self.kept_months.recall(log)
+            for row in rows:
+                self._absorb_month(row)
+        except ValueError:  # whatever they are, the log has them
+            self.kept_months.forget()
+            return 0
+        return position
 
     def _advance(self, key: bytes, row: bytes) -> None:
         self.advance(key[1:].decode(), int(row))

@@ -27,7 +27,7 @@ from collections.abc import Generator, Mapping
 from contextlib import suppress
 from importlib import resources
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
@@ -121,14 +121,23 @@ _decode_service = msgspec.msgpack.Decoder(_Service).decode
 _decode_changes = msgspec.msgpack.Decoder(list[Change]).decode
 
 
-def encoded(ledger: AgencyLedger, next_entry: int) -> Generator[None, None, bytes]:
-    """The ledger as it is now as bytes, encoded in slices while it may move on."""
+class Copy(NamedTuple):
+    """All that a ledger is, at one moment; equal for equal ledgers."""
+
+    months: dict[int, dict[int, list[int]]]
+    """Without columns of zeroes."""
+    services: dict[str, _Service]
+    """Without those that are neither listed nor have dossiers."""
+
+
+def copied(ledger: AgencyLedger) -> Copy:
+    """The ledger as it is now, while it may move on."""
     months = {
         number: {column: list(cells) for column, cells in month.cells.items() if any(cells)}
         for number, month in ledger.months.items()
     }
-    copies = [
-        _Service(
+    services = {
+        code: _Service(
             code,
             service.listings,  # never changed in place
             (dict(service.online[0]), dict(service.online[1])),
@@ -136,10 +145,17 @@ def encoded(ledger: AgencyLedger, next_entry: int) -> Generator[None, None, byte
             dict(service.resolved),
         )
         for code, service in ledger.services.items()
-    ]
+        if service.listings or any(service.online) or service.resolved
+    }
+    return Copy({number: month for number, month in months.items() if month}, services)
+
+
+def encoded(ledger: AgencyLedger, next_entry: int) -> Generator[None, None, bytes]:
+    """The ledger as it is now as bytes, encoded in slices while it may move on."""
+    months, copies = copied(ledger)
     services: list[msgspec.Raw] = []
     size = 0
-    for copy in copies:
+    for copy in copies.values():
         services.append(msgspec.Raw(_encode(copy)))
         size += len(bytes(services[-1]))
         if size > SLICE_BYTES:
@@ -365,6 +381,11 @@ class SavedLedgers:
             self._store.put_many({}, {_MARK: self._fingerprint})
             self._marked = True
             self.live = True
+
+    def distrust(self) -> None:
+        """What is saved is wrong: it is not to be used, by whoever comes next either."""
+        self._store.put_many({}, {_MARK: None})
+        self.forget()
 
     def forget(self) -> None:
         """The store was cleared."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Mapping
+from itertools import takewhile
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol
@@ -47,6 +48,15 @@ class Store(Protocol):
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
         """Every row, in no particular order; not to be changed meanwhile."""
+
+    def of_prefix(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """The rows whose keys begin with ``prefix``, as they are now, whatever is put meanwhile.
+
+        To be dropped before the store is cleared or closed.
+        """
+
+    def key_from(self, key: bytes) -> bytes | None:
+        """The least key of a row that is not less than ``key``."""
 
     def __len__(self) -> int:
         """The number of rows, exact in memory and an estimate on disk."""
@@ -105,6 +115,12 @@ class MemoryStore:
     def items(self) -> Iterator[tuple[bytes, bytes]]:
         return iter(self._rows.items())
 
+    def of_prefix(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        return iter([row for row in self._rows.items() if row[0].startswith(prefix)])
+
+    def key_from(self, key: bytes) -> bytes | None:
+        return min((known for known in self._rows if known >= key), default=None)
+
     def __len__(self) -> int:
         return len(self._rows)
 
@@ -141,8 +157,9 @@ class RocksStore:
     keeps = True
 
     # Codes are at least one character long and never a control character, so no row has such a key.
-    _BESIDE = b"\x00"
     _ENTRY = b"\x00beside "
+    _FIRST = b"\x01"
+    """Where the rows begin, after all that is beside them."""
     _POSITION = b"\x00position"
     _MARK = b"\x00mark"
 
@@ -200,15 +217,20 @@ class RocksStore:
         self._db.write(batch)
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
-        # Rows begin where what is beside them ends.
-        yield from self._db.items(from_key=b"\x01")
+        yield from self._db.items(from_key=self._FIRST)
+
+    def of_prefix(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        # RocksDB's iterators see the database as it was when they were made.
+        rows = self._db.items(from_key=prefix)
+        return takewhile(lambda row: row[0].startswith(prefix), rows)
+
+    def key_from(self, key: bytes) -> bytes | None:
+        found: bytes | None = next(iter(self._db.keys(from_key=max(key, self._FIRST))), None)
+        return found
 
     def beside(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
-        start = self._ENTRY + prefix
-        for key, value in self._db.items(from_key=start):
-            if not key.startswith(start):
-                break
-            yield key[len(self._ENTRY) :], value
+        found = self.of_prefix(self._ENTRY + prefix)
+        return ((key[len(self._ENTRY) :], value) for key, value in found)
 
     def beside_one(self, key: bytes) -> bytes | None:
         value: bytes | None = self._db.get(self._ENTRY + key)

@@ -19,7 +19,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -30,6 +30,7 @@ from streams.kafka.catching_up import LogReader
 from streams.kafka.offsets import end_offsets
 from streams.partition import NOT_SEEN, Partition
 from streams.pipeline import Outgoing, Writes, month_rows
+from streams.recount import recount
 from streams.register import Live
 from streams.settings import Settings
 from streams.stores import MemoryStore, RocksStore, Store
@@ -61,6 +62,16 @@ class Owned:
     last_chunk: asyncio.Task[bool] | None = None
     """The chunk taken in last; chunks are acknowledged in order."""
     recovery: asyncio.Task[None] | None = None
+    unchecked: bool = False
+    """Its ledgers were restored, and not compared with its rows since."""
+    recount: Generator[None, None, str | None] | None = None
+    """The comparison under way; it holds on to the store."""
+
+    def stop_recount(self) -> None:
+        """Let go of the store."""
+        if self.recount is not None:
+            self.recount.close()
+            self.recount = None
 
 
 @dataclass(slots=True)
@@ -93,6 +104,8 @@ class Tables:
         }
         self._reader = LogReader(settings.client_options())
         self._folding = asyncio.Lock()
+        self._recounting = asyncio.Lock()
+        self._recounts: set[asyncio.Task[None]] = set()
         self.owned: dict[int, Owned] = {}
         self.in_touch: Callable[[], bool] = lambda: True
         """Whether the group still counts on this worker; if not, others may own its partitions."""
@@ -139,6 +152,7 @@ class Tables:
         owned.settled.set()
         if owned.recovery is not None:
             owned.recovery.cancel()
+        owned.stop_recount()
         owned.partition.dossiers.close()
 
     def close(self) -> None:
@@ -146,6 +160,8 @@ class Tables:
         for owned in self.owned.values():
             self._drop(owned)
         self.owned.clear()
+        for task in self._recounts:
+            task.cancel()
         self._reader.close()
 
     async def settled(self, number: int) -> Owned | None:
@@ -248,7 +264,7 @@ class Tables:
                     if table == "dossiers":
                         owned.partition.dossiers.set_position(owned.positions[table])
                     if table == "months":
-                        owned.partition.months_written(
+                        owned.partition.kept_months.written(
                             [(row.key or b"", row.value or b"") for row in months],
                             log,
                             owned.positions[table],
@@ -318,8 +334,11 @@ class Tables:
         started = time.monotonic()
         if owned.in_flight:
             await asyncio.wait(set(owned.in_flight))
+        owned.stop_recount()
         partition = owned.partition
-        await self._in_slices(partition.restore())
+        if not partition.keeping:
+            await self._in_slices(partition.restore())
+            owned.unchecked = partition.keeping
         recalled = partition.recall_months(self._logs["months"])
         positions = {
             "dossiers": owned.positions.get("dossiers", partition.dossiers.position),
@@ -360,7 +379,7 @@ class Tables:
                 await self._in_slices(partition.fold())
         owned.positions = dict(ends)
         partition.dossiers.set_position(ends["dossiers"])
-        partition.keep_months(self._logs["months"], ends["months"])
+        partition.kept_months.keep(self._logs["months"], ends["months"])
         owned.disturbed = False
         for topic, offset in partition.progress.items():
             owned.next[topic] = max(owned.next.get(topic, 0), offset)
@@ -382,6 +401,61 @@ class Tables:
             len(partition.dossiers),
             repaired,
         )
+        if owned.unchecked:
+            self._recount_soon(owned)
+
+    def _recount_soon(self, owned: Owned) -> None:
+        task = asyncio.create_task(self._recount_or_refold(owned))
+        self._recounts.add(task)
+        task.add_done_callback(self._recounts.discard)
+
+    async def _recount_or_refold(self, owned: Owned) -> None:
+        """Compare restored ledgers with a fold of the rows, one partition at a time and slowly.
+
+        Where they differ this program is wrong: the partition is folded anew, and says so.
+        """
+        async with self._recounting:
+            if not owned.ready or not owned.unchecked:
+                return  # what makes it ready again begins this again
+            started, busy = time.monotonic(), 0.0
+            work = owned.recount = recount(owned.partition)
+            try:
+                while True:
+                    since = time.monotonic()
+                    next(work)
+                    took = time.monotonic() - since
+                    busy += took
+                    await self._rest(took)
+                    if owned.recount is not work:
+                        return
+            except StopIteration as end:
+                owned.recount = None
+                owned.unchecked = False
+                differing = end.value
+        if differing is None:
+            logger.info(
+                "partition %d: restored ledgers agree with a fold of the rows, "
+                "by %.1f s of work in %.0f s",
+                owned.number,
+                busy,
+                time.monotonic() - started,
+            )
+            return
+        self._distrust(owned, differing)
+
+    def _distrust(self, owned: Owned, agency: str) -> None:
+        logger.error(
+            "partition %d: the restored ledger of %s is not what its rows give; folding anew",
+            owned.number,
+            agency,
+        )
+        owned.partition.distrust()
+        owned.unrepaired = True
+        self.restore(owned)
+
+    async def _rest(self, worked: float) -> None:
+        """A tenth of the time at most goes into what nobody waits for."""
+        await asyncio.sleep(9 * worked)
 
     async def _in_slices(self, slices: Iterable[object]) -> None:
         for _ in slices:

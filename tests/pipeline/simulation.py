@@ -33,7 +33,7 @@ from streams.kafka.partitioner import partition_for
 from streams.metrics import Instruments
 from streams.settings import load
 from streams.stores import NOTHING, MemoryStore
-from streams.tables import Tables
+from streams.tables import Owned, Tables
 
 SETTINGS = load(topic_prefix="", app_id="sim", partitions=2)
 START_MS = 16_725_225_600_000  # the year 2500: facts of busy worlds reach to 2400
@@ -64,6 +64,8 @@ class Cluster:
         self.ends: defaultdict[TP, int] = defaultdict(int)
         self.committed: dict[TP, int] = {}
         self.clock = START_MS
+        self.distrusted: list[str] = []
+        """Agencies whose restored ledgers were not what their rows give."""
 
     def append(self, topic: str, partition: int, rows: Iterable[Any]) -> int:
         """Append one batch; the offset of its first record."""
@@ -243,6 +245,13 @@ class SimulatedTables(Tables):
                 at[table] = records[-1].offset + 1 if records else ends[table]
             await worker.gate()
         return at
+
+    async def _rest(self, worked: float) -> None:
+        await self.worker.gate()
+
+    def _distrust(self, owned: Owned, agency: str) -> None:
+        self.worker.cluster.distrusted.append(agency)
+        super()._distrust(owned, agency)
 
     async def _ends(self, numbers: list[int]) -> dict[int, dict[str, int]]:
         await self.worker.gate()

@@ -14,7 +14,7 @@ from unittest.mock import patch
 
 import pytest
 
-from streams import partition, saved_ledgers
+from streams import kept_months, saved_ledgers
 from tests.domain.worlds import World, busy_world
 from tests.pipeline.deployment import PARTITIONS, Deployment
 
@@ -136,7 +136,7 @@ async def _random_run(seed: int) -> None:
         patch.object(saved_ledgers, "LEAST_CHANGES", random.choice((1, 5, 40))),
         patch.object(saved_ledgers, "CHANGES_PER_BYTE", 0),
         patch.object(saved_ledgers, "SLICE_BYTES", random.choice((0, 500, 10**6))),
-        patch.object(partition, "KEEP_MONTHS", random.choice((1, 5, 50))),
+        patch.object(kept_months, "KEEP_ROWS", random.choice((1, 5, 50))),
     ):
         await _under_random_faults(deployment, random)
 

@@ -6,9 +6,10 @@ prints its seed; ``HOSO_TEST_SEED=n`` runs that one again.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
 from pathlib import Path
 from random import Random, SystemRandom
 from typing import Any
@@ -16,14 +17,19 @@ from typing import Any
 import pytest
 
 from streams import saved_ledgers
+from streams.domain.dossier import Contribution
 from streams.domain.ledger import AgencyLedger, ServiceLedger
+from streams.kafka.partitioner import partition_for
 from streams.partition import Chunk, DossierFact, Partition
-from streams.rows import agency_month_key, encode_agency_month
+from streams.recount import recount
+from streams.rows import agency_month_key, encode_agency_month, row_key
 from streams.saved_ledgers import SavedLedgers, decoded, encoded, finished
 from streams.stores import MemoryStore, RocksStore
 from tests.domain.events import Event
 from tests.domain.register import Register, listing_of, step_of, submission_of
-from tests.domain.worlds import busy_world
+from tests.domain.worlds import busy_world, restated
+from tests.pipeline.deployment import PARTITIONS, Deployment
+from tests.pipeline.simulation import DiskStore
 
 _SEED = os.environ.get("HOSO_TEST_SEED")
 _FIRST = int(_SEED) if _SEED else SystemRandom().randrange(10**9)
@@ -92,6 +98,14 @@ def _ready(directory: Path) -> Partition:
         _all(partition.fold())
     assert partition.keeping
     return partition
+
+
+def _copy(partition: Partition) -> Path:
+    """What a crash would leave now."""
+    directory: Path = partition.dossiers._directory  # type: ignore[attr-defined]
+    copy = directory.with_name(f"{directory.name}-copy")
+    shutil.copytree(directory, copy)
+    return copy
 
 
 def _tear(directory: Path, random: Random) -> None:
@@ -318,6 +332,78 @@ def test_a_partition_that_forgets_has_no_ledgers_on_disk_either(partition: Parti
     assert not partition.keeping
 
 
+def test_a_recount_agrees_whatever_is_taken_in_meanwhile(
+    partition: Partition, events: list[Event]
+) -> None:
+    random = Random(17)
+    again = Partition(0, RocksStore(_copy(partition)))
+    _all(again.restore())
+    again.services = dict(partition.services)
+    _all(again.relist())
+    facts = [event for event in events if event["topic"] != "catalogue"]
+    turns = 0
+
+    def while_others_come() -> Generator[None, None, str | None]:
+        nonlocal turns
+        work = recount(again)
+        while True:
+            try:
+                yield next(work)
+            except StopIteration as end:
+                found: str | None = end.value
+                return found
+            turns += 1
+            some = random.choices(facts, k=3)
+            _take(again, [restated(e, turns, void=random.random() < 0.5) for e in some])
+
+    assert finished(while_others_come()) is None
+    assert turns > len(again.ledgers) * 2
+    again.dossiers.close()
+
+
+def test_a_recount_finds_a_ledger_that_is_not_that_of_its_rows(partition: Partition) -> None:
+    (agency, ledger) = list(partition.ledgers.items())[-1]
+    ledger.replace(None, Contribution("1.000001", 0, 738_000, None, None, False, False))
+    assert finished(recount(partition)) == agency
+
+
+def test_a_recount_finds_an_agency_that_has_rows_and_no_ledger(partition: Partition) -> None:
+    for agency in list(partition.ledgers):
+        if any(partition.dossiers.of_prefix(row_key(agency, ""))):
+            ledger = partition.ledgers.pop(agency)
+            assert finished(recount(partition)) == agency
+            partition.ledgers[agency] = ledger
+    assert finished(recount(partition)) is None
+
+
+def test_what_a_recount_finds_wrong_is_folded_anew_and_published_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def run() -> None:
+        deployment = Deployment(busy_world(Random(5)), Random(5), disk=True)
+        deployment.send(deployment.world.facts)
+        await deployment.give(dict.fromkeys(PARTITIONS, deployment.start()))
+        await deployment.run_until_idle()
+        assert deployment.disk is not None
+        # A saved ledger goes wrong in a way that no fingerprint tells: it counts nothing.
+        agency = next(iter(deployment.owned_cells()))
+        number = partition_for(agency.encode(), len(PARTITIONS))
+        saved = SavedLedgers(DiskStore(deployment.disk[number]))
+        _all(saved.folding())
+        _all(saved.save_all({agency: AgencyLedger()}))
+        await deployment.restart_everything()
+        assert deployment.cluster.distrusted == [agency]
+        assert "is not what its rows give" in caplog.text
+        deployment.cluster.distrusted.clear()
+        deployment.check()
+        await deployment.restart_everything()
+        deployment.check()
+        for worker in deployment.workers:
+            await worker.kill()
+
+    asyncio.run(run())
+
+
 def test_public_rows_that_are_kept_stand_for_the_log_before_them(partition: Partition) -> None:
     agency = next(a for a, ledger in partition.ledgers.items() if ledger.months)
     months = sorted(partition.ledgers[agency].months)
@@ -325,9 +411,9 @@ def test_public_rows_that_are_kept_stand_for_the_log_before_them(partition: Part
         (agency_month_key(agency, m), encode_agency_month(partition.month_row(agency, m)))
         for m in months
     ]
-    partition.months_written([(key, b"{}") for key, _ in rows], "agency-months", 3)
-    partition.months_written(rows, "agency-months", 9)
-    partition.keep_months("agency-months", 9)
+    partition.kept_months.written([(key, b"{}") for key, _ in rows], "agency-months", 3)
+    partition.kept_months.written(rows, "agency-months", 9)
+    partition.kept_months.keep("agency-months", 9)
     directory: Path = partition.dossiers._directory  # type: ignore[attr-defined]
     partition.dossiers.close()
     again = _begun(directory)
@@ -339,8 +425,8 @@ def test_public_rows_that_are_kept_stand_for_the_log_before_them(partition: Part
 
 
 def test_public_rows_that_cannot_be_read_are_read_from_their_log(partition: Partition) -> None:
-    partition.months_written([(b"H56/2022-01", b"{")], "agency-months", 3)
-    partition.keep_months("agency-months", 3)
+    partition.kept_months.written([(b"H56/2022-01", b"{")], "agency-months", 3)
+    partition.kept_months.keep("agency-months", 3)
     again = Partition(0, partition.dossiers)
     assert again.recall_months("agency-months") == 0
     assert again.published == {}
