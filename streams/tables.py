@@ -21,6 +21,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
@@ -107,6 +108,8 @@ class Tables:
         self._recounting = asyncio.Lock()
         self._recounts: set[asyncio.Task[None]] = set()
         self.owned: dict[int, Owned] = {}
+        self._prepared: dict[int, Partition] = {}
+        """What :meth:`prepare` has opened and nobody has been assigned yet."""
         self.in_touch: Callable[[], bool] = lambda: True
         """Whether the group still counts on this worker; if not, others may own its partitions."""
         self._assigned = False
@@ -115,6 +118,20 @@ class Tables:
         """When a recovery last took in rows or folded some, on the monotonic clock."""
 
     # Ownership
+
+    async def prepare(self) -> None:
+        """Open what an earlier process of this worker has left on disk, and restore its ledgers.
+
+        A group misses a killed member only after a session timeout, and hands out its partitions
+        then, most likely to the one that comes back: this is done by the time it is asked for.
+        """
+        directory = self._store_directory()
+        if self._settings.store == "memory" or not directory.is_dir():
+            return
+        numbers = range(self._settings.partitions)
+        for number in (n for n in numbers if (directory / str(n)).is_dir()):
+            self._prepared[number] = partition = Partition(number, self._open_store(number))
+            await self._in_slices(partition.restore())
 
     def suspend(self) -> None:
         """A rebalance began: publish nothing and start no chunk until it is settled."""
@@ -139,12 +156,20 @@ class Tables:
         for number in sorted(numbers):
             owned = self.owned.get(number)
             if owned is None:
-                owned = self.owned[number] = Owned(
-                    number, Partition(number, self._open_store(number))
-                )
+                partition = self._prepared.pop(number, None)
+                if partition is None:
+                    partition = Partition(number, self._open_store(number))
+                owned = self.owned[number] = Owned(number, partition)
+                owned.unchecked = partition.keeping
                 for topic in EVENT_TOPICS | REFERENCE_TOPICS:
                     owned.partition.advance(self._settings.topic(topic), 0)
             self._recover_soon(owned)
+        self._close_prepared()
+
+    def _close_prepared(self) -> None:
+        for partition in self._prepared.values():
+            partition.dossiers.close()
+        self._prepared.clear()
 
     def _drop(self, owned: Owned) -> None:
         owned.lost = True
@@ -160,6 +185,7 @@ class Tables:
         for owned in self.owned.values():
             self._drop(owned)
         self.owned.clear()
+        self._close_prepared()
         for task in self._recounts:
             task.cancel()
         self._reader.close()
@@ -201,9 +227,10 @@ class Tables:
     def _open_store(self, number: int) -> Store:
         if self._settings.store == "memory":
             return MemoryStore()
-        return RocksStore(
-            self._settings.data_dir / self._settings.app_id / "dossiers" / str(number)
-        )
+        return RocksStore(self._store_directory() / str(number))
+
+    def _store_directory(self) -> Path:
+        return self._settings.data_dir / self._settings.app_id / "dossiers"
 
     # Writing
 
