@@ -288,7 +288,7 @@ class Tables:
             if log == batch.topic:
                 if owned.positions.get(table) == batch.base_offset and not owned.disturbed:
                     owned.positions[table] = batch.base_offset + batch.records
-                    if table == "dossiers":
+                    if table == "dossiers" and not owned.unrepaired:
                         owned.partition.dossiers.set_position(owned.positions[table])
                     if table == "months":
                         owned.partition.kept_months.written(
@@ -404,8 +404,9 @@ class Tables:
                 await self._in_slices(partition.relist())
             elif owned.unrepaired:
                 await self._in_slices(partition.fold())
+                while partition.saved is not None and not partition.keeping:
+                    await self._in_slices(partition.fold())  # rows came meanwhile
         owned.positions = dict(ends)
-        partition.dossiers.set_position(ends["dossiers"])
         partition.kept_months.keep(self._logs["months"], ends["months"])
         owned.disturbed = False
         for topic, offset in partition.progress.items():
@@ -413,6 +414,9 @@ class Tables:
         repaired = await self._repair(owned) if owned.unrepaired else 0
         if _overtaken(owned):
             return
+        # Only now: what the log lacks is known from the rows after this position alone.
+        partition.dossiers.set_position(owned.positions["dossiers"])
+        partition.published.clear()
         owned.ready = True
         owned.settled.set()
         seconds = time.monotonic() - started
