@@ -47,6 +47,7 @@ env: ## Write .env for docker compose, with random passwords
 
 ROUNDS ?= 5
 EVENTS ?= 400000
+MILLIONS ?= 3
 PEERS := .venv-peers
 
 $(VENV)/.bench: $(READY)
@@ -63,8 +64,8 @@ $(PEERS)/.ready: bench/peers/requirements.txt bench/peers/constraints.txt $(READ
 	done
 	@touch $@
 
-bench: $(VENV)/.bench $(PEERS)/.ready ## Measure hoso beside other engines; ROUNDS=5 EVENTS=400000
-	$(BIN)/python -m bench --rounds $(ROUNDS) --events $(EVENTS)
+bench: $(VENV)/.bench $(PEERS)/.ready ## Measure hoso beside other engines; ROUNDS=5 EVENTS=400000 MILLIONS=3
+	$(BIN)/python -m bench --rounds $(ROUNDS) --events $(EVENTS) --millions $(MILLIONS)
 
 SEEDS ?= 1000
 SEED ?=

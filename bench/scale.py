@@ -1,4 +1,4 @@
-"""``python -m bench.scale``: one worker and two on the same backlog; ever more dossiers.
+"""``python -m bench.scale``: one worker and two on the same backlog; ever more dossiers; a restart.
 
 ``workers``: a worker, then two, each time on a fresh broker with the same backlog. Timed is the
 stretch in which all workers take part: from when each of them is ready and has taken something in,
@@ -16,6 +16,8 @@ import json
 import os
 import signal
 import time
+from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -25,6 +27,7 @@ from bench.counts import differences
 from bench.engines import counted_by
 from bench.loading import fresh_broker, load, send
 from bench.printing import print_measured
+from bench.scraping import read_submitted
 from bench.worker import Worker
 from bench.workload import make
 
@@ -87,12 +90,14 @@ def two_workers(events: int) -> dict[str, Any]:
     }
 
 
-def more_dossiers(millions: int, each: int = 1_000_000) -> list[dict[str, Any]]:
-    """Rate and resident bytes at every ``each`` dossiers with RocksDB.
+def more_dossiers(
+    millions: int, each: int = 1_000_000
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Rate and resident bytes at every ``each`` dossiers with RocksDB, and a restart with them all.
 
     Raises ValueError for a wrong count.
     """
-    expected = 0
+    expected: Counter[str] = Counter()
     with fresh_broker() as bootstrap:
         reference = 0
         for number in range(millions):
@@ -104,7 +109,7 @@ def more_dossiers(millions: int, each: int = 1_000_000) -> list[dict[str, Any]]:
                 asyncio.run(load(bootstrap, part))
             else:
                 asyncio.run(send(bootstrap, part.events))
-            expected += part.expected.dossiers
+            expected.update({code: row.dossiers for code, row in part.by_agency.items()})
             del part
         worker = Worker(bootstrap, "rocksdb")
         steps = []
@@ -125,12 +130,55 @@ def more_dossiers(millions: int, each: int = 1_000_000) -> list[dict[str, Any]]:
                     }
                 )
                 taken_in, since = now, at
-            counted = sum(row.dossiers for row in counted_by(worker).values())
-        finally:
-            worker.stop()
+            _must_be(_submitted(worker), expected)
+        except BaseException:
+            worker.stop(signal.SIGKILL)
+            raise
+        return steps, restart(bootstrap, worker, expected)
+
+
+def restart(bootstrap: str, worker: Worker, expected: Mapping[str, int]) -> dict[str, Any]:
+    """Kill the worker, start another one on its data, and time it until its figures are right.
+
+    Raises ValueError when it is ready with wrong ones.
+    """
+    killed_at = time.perf_counter()
+    worker.stop(signal.SIGKILL)
+    successor = Worker(bootstrap, "rocksdb", app_id=worker.app_id, directory=worker.directory)
+    try:
+        successor.wait_ready(900)
+        ready = time.perf_counter() - killed_at
+        shown = read_submitted(successor.get("/metrics").encode())
+        publishing = time.perf_counter() - killed_at
+        _must_be(shown, expected)
+        successor.wait_taken_in(0)
+        _must_be(_submitted(successor), expected)
+        recovery = json.loads(successor.get("/readyz"))["recovery"]
+        return {
+            "dossiers": sum(expected.values()),
+            "ready_seconds": round(ready, 2),
+            "publishing_seconds": round(publishing, 2),
+            "recovery_seconds": round(recovery["seconds"], 2),
+            "recovery_rows": recovery["rows"],
+            "rss_bytes": successor.rss,
+        }
+    finally:
+        successor.stop(signal.SIGKILL)
+
+
+def _submitted(worker: Worker) -> dict[str, int]:
+    return {agency: row.dossiers for agency, row in counted_by(worker).items()}
+
+
+def _must_be(counted: Mapping[str, int], expected: Mapping[str, int]) -> None:
     if counted != expected:
-        raise ValueError(f"counted {counted} dossiers, expected {expected}")
-    return steps
+        wrong = sorted(
+            code for code in counted.keys() | expected if counted.get(code) != expected.get(code)
+        )
+        raise ValueError(
+            f"dossiers of {len(wrong)} agencies are wrong; {wrong[0]}: "
+            f"{counted.get(wrong[0])}, expected {expected.get(wrong[0])}"
+        )
 
 
 def _passed(worker: Worker, records: int) -> int:
@@ -145,7 +193,7 @@ def _passed(worker: Worker, records: int) -> int:
 
 def lines(result: dict[str, Any]) -> list[str]:
     """The result, a line for each figure."""
-    workers = result["workers"]
+    workers, restarted = result["workers"], result["restart"]
     return [
         f"1 worker {workers['one']:,} events/s, 2 workers {workers['two']:,}: "
         f"{workers['ratio']:.2f} times ({workers['cores']} cores, broker among them)",
@@ -154,12 +202,31 @@ def lines(result: dict[str, Any]) -> list[str]:
             f"{step['rss_bytes'] / 1e6:,.0f} MB resident"
             for step in result["dossiers"]
         ),
+        *_drop(result["dossiers"]),
+        f"{restarted['dossiers']:,} dossiers, rocksdb, SIGKILL and another worker: ready after "
+        f"{restarted['ready_seconds']:.1f} s, every figure in /metrics after "
+        f"{restarted['publishing_seconds']:.1f} s; of these recovery "
+        f"{restarted['recovery_seconds']:.1f} s ({restarted['recovery_rows']:,} changelog rows); "
+        f"{restarted['rss_bytes'] / 1e6:,.0f} MB resident",
+    ]
+
+
+def _drop(steps: list[dict[str, Any]]) -> list[str]:
+    if len(steps) < 2:
+        return []
+    first, last = steps[0], steps[-1]
+    ratio = last["events_per_second"] / first["events_per_second"]
+    return [
+        f"{first['dossiers']:,} → {last['dossiers']:,} dossiers, rocksdb: {ratio:.2f} times the "
+        f"events/s, {last['rss_bytes'] / first['rss_bytes']:.2f} times the resident bytes"
     ]
 
 
 def scale(events: int, millions: int, each: int = 1_000_000) -> dict[str, Any]:
-    """Both measurements."""
-    return {"workers": two_workers(events), "dossiers": more_dossiers(millions, each)}
+    """All measurements."""
+    workers = two_workers(events)
+    steps, restarted = more_dossiers(millions, each)
+    return {"workers": workers, "dossiers": steps, "restart": restarted}
 
 
 @click.command()
@@ -168,7 +235,7 @@ def scale(events: int, millions: int, each: int = 1_000_000) -> dict[str, Any]:
 @click.option("--each", default=1_000_000, hidden=True, type=click.IntRange(1000))
 @click.option("--json", "as_json", is_flag=True, help="print one JSON object on stdout")
 def main(events: int, millions: int, each: int, as_json: bool) -> None:
-    """Measure 1 → 2 workers on a backlog of --events, and 1 to --millions million dossiers."""
+    """Measure 1 → 2 workers on --events, 1 to --millions million dossiers, and a restart."""
     Console(stderr=True).print(f"{events:,} events for one worker, then for two…")
     print_measured(
         lambda: scale(events, millions, each), lambda found: "\n".join(lines(found)), as_json

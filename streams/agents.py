@@ -168,8 +168,7 @@ class Intake:
                 await asyncio.wait([before])
                 if before.cancelled() or not before.result():
                     return False
-            for batch in batches:
-                self._tables.acknowledged(owned, batch)
+            self._tables.acknowledged(owned, batches, writes)
         except asyncio.CancelledError:
             raise
         except Exception as error:

@@ -82,6 +82,7 @@ class HosoApp(faust.App):  # type: ignore[misc]  # Faust ships no types
             max_request_size=8 * 1024 * 1024,
         )
         await self._rows.start()
+        await self.tables_.prepare()
         await self.reference.start()
         await self.register.start()
 

@@ -5,7 +5,7 @@ behalf of the pipeline) and ``absorb_*`` (changelog rows, during recovery). Both
 state never loses a fact, whatever is read or taken in twice, late, or from another owner.
 
 What survives a crash: the rows a chunk names in its writes, once the broker has them. Ledgers are
-derived and folded anew after every recovery.
+derived: restored where the store keeps them (:mod:`streams.saved_ledgers`), else folded anew.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from streams.domain.dossier import (
 )
 from streams.domain.ledger import AgencyLedger, Month
 from streams.domain.tally import Tally
+from streams.kept_months import KeptMonths
 from streams.rows import (
     AgencyMonth,
     decode_agency_month,
@@ -43,6 +44,7 @@ from streams.rows import (
     row_key,
     split_row_key,
 )
+from streams.saved_ledgers import Change, SavedLedgers
 from streams.stores import Store
 
 
@@ -92,9 +94,11 @@ class Partition:
         self.dossiers = dossiers
         self.services: dict[bytes, Service] = {}
         self.ledgers: dict[str, AgencyLedger] = {}
+        self.saved = SavedLedgers(dossiers) if dossiers.keeps else None
         self.seen: dict[str, Seen] = {}
         self.published: dict[tuple[str, int], bytes] = {}
-        """The newest agency-months rows read in recovery, until :meth:`repaired`."""
+        """The newest agency-months rows as far as they are known, until :meth:`repaired`."""
+        self.kept_months = KeptMonths(dossiers)
         self.progress: dict[str, int] = {}
         """Source topic → the next offset to take in, as its changelog has it."""
         self._unmerged_dossiers: set[bytes] = set()
@@ -116,10 +120,13 @@ class Partition:
     def forget(self) -> None:
         """Start again from nothing."""
         self.dossiers.clear()
+        if self.saved is not None:
+            self.saved.forget()
         self.services.clear()
         self.ledgers.clear()
         self.seen.clear()
         self.published.clear()
+        self.kept_months.forget()
         self.progress.clear()
         self._unmerged_dossiers.clear()
         self._unmerged_services.clear()
@@ -142,7 +149,67 @@ class Partition:
                     continue
             fresh[key] = row
             self._unmerged_dossiers.discard(key)
-        self.dossiers.put_many(fresh)
+        self.put(fresh, self._moved_by(fresh) if self.keeping else {})
+
+    @property
+    def keeping(self) -> bool:
+        """Whether the ledgers stand, and move and are kept with every row that is put.
+
+        Else rows are put as they come, and the ledgers are to be folded.
+        """
+        return self.saved is not None and self.saved.live
+
+    def put(self, rows: dict[bytes, bytes], changes: dict[str, list[Change]]) -> None:
+        """Put rows into the store; ``changes`` in contributions are in the ledgers already."""
+        if self.saved is None:
+            self.dossiers.put_many(rows)
+        else:
+            self.saved.put(rows, changes, self.ledgers)
+
+    def _moved_by(self, rows: dict[bytes, bytes]) -> dict[str, list[Change]]:
+        """Move the ledgers to what they are with ``rows``, and say how."""
+        changes: dict[str, list[Change]] = {}
+        for (key, row), known in zip(rows.items(), self.dossiers.get_many(list(rows)), strict=True):
+            if row == known:
+                continue
+            old = None if known is None else contribution(decode_dossier(known))
+            new = contribution(decode_dossier(row))
+            agency, _ = split_row_key(key)
+            of_agency = changes.setdefault(agency, [])
+            if old != new:
+                self.ledger(agency).replace(old, new)
+                of_agency.append((old, new))
+            else:
+                self.ledger(agency)
+        return changes
+
+    def restore(self) -> Iterator[None]:
+        """Take the ledgers from the store, if they are good; ``keeping`` says so afterwards.
+
+        Only before the first rows are put; their listings are those of the time they were saved.
+        """
+        if self.saved is None or self.saved.known:
+            return
+        found = yield from self.saved.restore()
+        if found is not None:
+            self.ledgers = found
+
+    def distrust(self) -> None:
+        """The ledgers are wrong, and so is what is kept of them: they are to be folded."""
+        if self.saved is not None:
+            self.saved.distrust()
+
+    def relist(self) -> Iterator[None]:
+        """Move restored ledgers to the listings that are known now."""
+        listed: defaultdict[str, dict[str, Service]] = defaultdict(dict)
+        for key, service in self.services.items():
+            agency, code = split_row_key(key)
+            listed[agency][code] = service
+        for agency in listed.keys() | self.ledgers.keys():
+            ledger, of_agency = self.ledger(agency), listed[agency]
+            for code in of_agency.keys() | ledger.services.keys():
+                ledger.relist(code, of_agency.get(code, {}))
+            yield
 
     def absorb_services(self, records: list[tuple[bytes, bytes]]) -> None:
         """Merge rows of the services changelog."""
@@ -161,10 +228,25 @@ class Partition:
     def absorb_months(self, records: list[tuple[bytes, bytes]]) -> None:
         """Take in published agency-months rows: what was seen, and what must be compared."""
         for _, value in records:
-            agency, month, at, day = decode_agency_seen(value)
-            self.note(agency, Seen(at, day))
-            # Most rows are overtaken by the next of their month: columns are read when compared.
-            self.published[agency, month] = value
+            self._absorb_month(value)
+        self.kept_months.read(records)
+
+    def _absorb_month(self, value: bytes) -> None:
+        agency, month, at, day = decode_agency_seen(value)
+        self.note(agency, Seen(at, day))
+        # Most rows are overtaken by the next of their month: columns are read when compared.
+        self.published[agency, month] = value
+
+    def recall_months(self, log: str) -> int:
+        """Take in the public rows that are kept; the offset of ``log`` to read on from."""
+        try:
+            rows, position = self.kept_months.recall(log)
+            for row in rows:
+                self._absorb_month(row)
+        except ValueError:  # whatever they are, the log has them
+            self.kept_months.forget()
+            return 0
+        return position
 
     def _advance(self, key: bytes, row: bytes) -> None:
         self.advance(key[1:].decode(), int(row))
@@ -196,9 +278,13 @@ class Partition:
         """Derive the ledgers from all dossiers and services, from nothing.
 
         Yields the number of rows done after each slice, so that a caller can let others run.
+        Where the store keeps ledgers, it then has these.
         """
-        self.ledgers = {}
         done = 0
+        if self.saved is not None:
+            for _ in self.saved.folding():
+                yield done
+        self.ledgers = {}
         for key, service in self.services.items():
             agency, code = split_row_key(key)
             self.ledger(agency).relist(code, service)
@@ -220,6 +306,9 @@ class Partition:
             yield done
         for agency_key, tally in tallies.items():
             for _ in self.ledger(agency_key.decode()).add(tally):
+                yield done
+        if self.saved is not None:
+            for _ in self.saved.save_all(self.ledgers):
                 yield done
         yield done
 
@@ -358,14 +447,17 @@ class Chunk:
             partition.services[key] = service
             self.service_rows[key] = encode_service(service)
         rows: dict[bytes, bytes] = {}
+        changes: defaultdict[str, list[Change]] = defaultdict(list)
         for key, state in self._after.items():
             rows[key] = encode_dossier(state)
             before = self._before[key]
             if state is not before:
-                partition.ledger(self._agencies[key]).replace(
-                    None if before is UNKNOWN else contribution(before), contribution(state)
-                )
-        partition.dossiers.put_many(rows)
+                agency = self._agencies[key]
+                old = None if before is UNKNOWN else contribution(before)
+                new = contribution(state)
+                partition.ledger(agency).replace(old, new)
+                changes[agency].append((old, new))
+        partition.put(rows, changes)
         self.dossier_rows = rows
         for agency, seen in self._seen.items():
             partition.note(agency, seen)

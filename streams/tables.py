@@ -19,8 +19,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
@@ -30,6 +31,7 @@ from streams.kafka.catching_up import LogReader
 from streams.kafka.offsets import end_offsets
 from streams.partition import NOT_SEEN, Partition
 from streams.pipeline import Outgoing, Writes, month_rows
+from streams.recount import recount
 from streams.register import Live
 from streams.settings import Settings
 from streams.stores import MemoryStore, RocksStore, Store
@@ -63,6 +65,16 @@ class Owned:
     last_chunk: asyncio.Task[bool] | None = None
     """The chunk taken in last; chunks are acknowledged in order."""
     recovery: asyncio.Task[None] | None = None
+    unchecked: bool = False
+    """Its ledgers were restored, and not compared with its rows since."""
+    recount: Generator[None, None, str | None] | None = None
+    """The comparison under way; it holds on to the store."""
+
+    def stop_recount(self) -> None:
+        """Let go of the store."""
+        if self.recount is not None:
+            self.recount.close()
+            self.recount = None
 
 
 @dataclass(slots=True)
@@ -95,7 +107,11 @@ class Tables:
         }
         self._reader = LogReader(settings.client_options())
         self._folding = asyncio.Lock()
+        self._recounting = asyncio.Lock()
+        self._recounts: set[asyncio.Task[None]] = set()
         self.owned: dict[int, Owned] = {}
+        self._prepared: dict[int, Partition] = {}
+        """What :meth:`prepare` has opened and nobody has been assigned yet."""
         self.in_touch: Callable[[], bool] = lambda: True
         """Whether the group still counts on this worker; if not, others may own its partitions."""
         self._assigned = False
@@ -104,6 +120,20 @@ class Tables:
         """When a recovery last took in rows or folded some, on the monotonic clock."""
 
     # Ownership
+
+    async def prepare(self) -> None:
+        """Open what an earlier process of this worker has left on disk, and restore its ledgers.
+
+        A group misses a killed member only after a session timeout, and hands out its partitions
+        then, most likely to the one that comes back: this is done by the time it is asked for.
+        """
+        directory = self._store_directory()
+        if self._settings.store == "memory" or not directory.is_dir():
+            return
+        numbers = range(self._settings.partitions)
+        for number in (n for n in numbers if (directory / str(n)).is_dir()):
+            self._prepared[number] = partition = Partition(number, self._open_store(number))
+            await self._in_slices(partition.restore())
 
     def suspend(self) -> None:
         """A rebalance began: publish nothing and start no chunk until it is settled."""
@@ -128,12 +158,20 @@ class Tables:
         for number in sorted(numbers):
             owned = self.owned.get(number)
             if owned is None:
-                owned = self.owned[number] = Owned(
-                    number, Partition(number, self._open_store(number))
-                )
+                partition = self._prepared.pop(number, None)
+                if partition is None:
+                    partition = Partition(number, self._open_store(number))
+                owned = self.owned[number] = Owned(number, partition)
+                owned.unchecked = partition.keeping
                 for topic in EVENT_TOPICS | REFERENCE_TOPICS:
                     owned.partition.advance(self._settings.topic(topic), 0)
             self._recover_soon(owned)
+        self._close_prepared()
+
+    def _close_prepared(self) -> None:
+        for partition in self._prepared.values():
+            partition.dossiers.close()
+        self._prepared.clear()
 
     def _drop(self, owned: Owned) -> None:
         owned.lost = True
@@ -141,6 +179,7 @@ class Tables:
         owned.settled.set()
         if owned.recovery is not None:
             owned.recovery.cancel()
+        owned.stop_recount()
         owned.partition.dossiers.close()
 
     def close(self) -> None:
@@ -148,6 +187,9 @@ class Tables:
         for owned in self.owned.values():
             self._drop(owned)
         self.owned.clear()
+        self._close_prepared()
+        for task in self._recounts:
+            task.cancel()
         self._reader.close()
 
     async def settled(self, number: int) -> Owned | None:
@@ -187,9 +229,10 @@ class Tables:
     def _open_store(self, number: int) -> Store:
         if self._settings.store == "memory":
             return MemoryStore()
-        return RocksStore(
-            self._settings.data_dir / self._settings.app_id / "dossiers" / str(number)
-        )
+        return RocksStore(self._store_directory() / str(number))
+
+    def _store_directory(self) -> Path:
+        return self._settings.data_dir / self._settings.app_id / "dossiers"
 
     # Writing
 
@@ -224,7 +267,17 @@ class Tables:
                 pending += await writer.enqueue(self._logs[table], number, rows)
         return pending
 
-    def acknowledged(self, owned: Owned, batch: Acknowledged) -> None:
+    def acknowledged(self, owned: Owned, batches: list[Acknowledged], writes: Writes) -> None:
+        """What :meth:`write` handed over is in the logs, in these batches, in order."""
+        at = 0
+        for batch in batches:
+            rows: list[Outgoing] = []
+            if batch.topic == self._logs["months"]:
+                rows = writes.months[at : at + batch.records]
+                at += batch.records
+            self._acknowledged(owned, batch, rows)
+
+    def _acknowledged(self, owned: Owned, batch: Acknowledged, months: list[Outgoing]) -> None:
         """A batch is in its log. Notices when somebody else has written there before it.
 
         The only writer of a log finds each batch where the last one ended. A gap means another
@@ -237,8 +290,14 @@ class Tables:
             if log == batch.topic:
                 if owned.positions.get(table) == batch.base_offset and not owned.disturbed:
                     owned.positions[table] = batch.base_offset + batch.records
-                    if table == "dossiers":
+                    if table == "dossiers" and not owned.unrepaired:
                         owned.partition.dossiers.set_position(owned.positions[table])
+                    if table == "months":
+                        owned.partition.kept_months.written(
+                            [(row.key or b"", row.value or b"") for row in months],
+                            log,
+                            owned.positions[table],
+                        )
                 elif not owned.disturbed:
                     logger.warning(
                         "%s[%d]: expected our rows at offset %s, found them at %d: "
@@ -304,11 +363,18 @@ class Tables:
         started = time.monotonic()
         if owned.in_flight:
             await asyncio.wait(set(owned.in_flight))
+        owned.stop_recount()
         partition = owned.partition
+        if not partition.keeping:
+            await self._in_slices(partition.restore())
+            owned.unchecked = partition.keeping
+        for agency, ledger in partition.ledgers.items():
+            owned.shown.update((agency, month) for month in ledger.months)
+        recalled = partition.recall_months(self._logs["months"])
         positions = {
             "dossiers": owned.positions.get("dossiers", partition.dossiers.position),
             "services": owned.positions.get("services", 0),
-            "months": owned.positions.get("months", 0),
+            "months": owned.positions.get("months", recalled),
         }
         absorb: dict[str, Callable[[list[tuple[bytes, bytes]]], None]] = {
             "dossiers": partition.absorb_dossiers,
@@ -336,22 +402,25 @@ class Tables:
             return
         if rows or not owned.positions:
             owned.unrepaired = True
-        if owned.unrepaired:
-            for agency, ledger in partition.ledgers.items():
-                owned.shown.update((agency, month) for month in ledger.months)
-            # One at a time: the first are ready sooner, and others on the loop wait for one slice.
-            async with self._folding:
-                for _ in partition.fold():
-                    self.last_progress = time.monotonic()
-                    await asyncio.sleep(0)
+        # One at a time: the first are ready sooner, and others on the loop wait for one slice.
+        async with self._folding:
+            if partition.keeping:
+                await self._in_slices(partition.relist())
+            elif owned.unrepaired:
+                await self._in_slices(partition.fold())
+                while partition.saved is not None and not partition.keeping:
+                    await self._in_slices(partition.fold())  # rows came meanwhile
         owned.positions = dict(ends)
-        partition.dossiers.set_position(ends["dossiers"])
+        partition.kept_months.keep(self._logs["months"], ends["months"])
         owned.disturbed = False
         for topic, offset in partition.progress.items():
             owned.next[topic] = max(owned.next.get(topic, 0), offset)
         repaired = await self._repair(owned) if owned.unrepaired else 0
         if _overtaken(owned):
             return
+        # Only now: what the log lacks is known from the rows after this position alone.
+        partition.dossiers.set_position(owned.positions["dossiers"])
+        partition.published.clear()
         owned.ready = True
         owned.settled.set()
         seconds = time.monotonic() - started
@@ -367,6 +436,66 @@ class Tables:
             len(partition.dossiers),
             repaired,
         )
+        if owned.unchecked:
+            self._recount_soon(owned)
+
+    def _recount_soon(self, owned: Owned) -> None:
+        task = asyncio.create_task(self._recount_or_refold(owned))
+        self._recounts.add(task)
+        task.add_done_callback(self._recounts.discard)
+
+    async def _recount_or_refold(self, owned: Owned) -> None:
+        """Compare restored ledgers with a fold of the rows, one partition at a time and slowly.
+
+        Where they differ this program is wrong: the partition is folded anew, and says so.
+        """
+        async with self._recounting:
+            if not owned.ready or not owned.unchecked:
+                return  # what makes it ready again begins this again
+            started, busy = time.monotonic(), 0.0
+            work = owned.recount = recount(owned.partition)
+            try:
+                while True:
+                    since = time.monotonic()
+                    next(work)
+                    took = time.monotonic() - since
+                    busy += took
+                    await self._rest(took)
+                    if owned.recount is not work:
+                        return
+            except StopIteration as end:
+                owned.recount = None
+                owned.unchecked = False
+                differing = end.value
+        if differing is None:
+            logger.info(
+                "partition %d: restored ledgers agree with a fold of the rows, "
+                "by %.1f s of work in %.0f s",
+                owned.number,
+                busy,
+                time.monotonic() - started,
+            )
+            return
+        self._distrust(owned, differing)
+
+    def _distrust(self, owned: Owned, agency: str) -> None:
+        logger.error(
+            "partition %d: the restored ledger of %s is not what its rows give; folding anew",
+            owned.number,
+            agency,
+        )
+        owned.partition.distrust()
+        owned.unrepaired = True
+        self.restore(owned)
+
+    async def _rest(self, worked: float) -> None:
+        """A tenth of the time at most goes into what nobody waits for."""
+        await asyncio.sleep(9 * worked)
+
+    async def _in_slices(self, slices: Iterable[object]) -> None:
+        for _ in slices:
+            self.last_progress = time.monotonic()
+            await asyncio.sleep(0)
 
     async def _repair(self, owned: Owned) -> int:
         """Write rows that the logs lack, and public rows that differ from the fold.
@@ -385,8 +514,8 @@ class Tables:
             services=[Outgoing(key, row) for key, row in services.items()],
             months=month_rows(partition, partition.unpublished() | unread),
         )
-        for batch in await asyncio.gather(*await self.write(owned, "", writes)):
-            self.acknowledged(owned, batch)
+        batches = await asyncio.gather(*await self.write(owned, "", writes))
+        self.acknowledged(owned, batches, writes)
         partition.repaired()
         owned.shown.clear()
         owned.unrepaired = False

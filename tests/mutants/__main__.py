@@ -34,8 +34,8 @@ MUTANTS = (
     Mutant(
         "increment instead of derive",
         "streams/partition.py",
-        "None if before is UNKNOWN else contribution(before), contribution(state)",
-        "None, contribution(state)",
+        "                old = None if before is UNKNOWN else contribution(before)\n",
+        "                old = None\n",
     ),
     Mutant(
         "ack before write",
@@ -97,6 +97,19 @@ MUTANTS = (
         "streams/tables.py",
         "partition.unpublished() | unread",
         "partition.unpublished()",
+    ),
+    Mutant(
+        "ledgers kept apart from their rows",
+        "streams/saved_ledgers.py",
+        "        self._store.put_many(rows, beside)\n        self._save_some(ledgers)\n",
+        "        self._store.put_many({}, beside)\n        self._store.put_many(rows)\n"
+        "        self._save_some(ledgers)\n",
+    ),
+    Mutant(
+        "saved ledgers of other rules trusted",
+        "streams/saved_ledgers.py",
+        "        if mark == self._fingerprint:\n",
+        "        if mark is not None:\n",
     ),
     Mutant(
         "numerator outside the denominator",

@@ -178,6 +178,7 @@ class Deployment:
 
     def check(self) -> None:
         """Ledgers and published rows against a fold, and the figures against the oracle."""
+        assert self.cluster.distrusted == []
         register = Register(self.world.events)
         expected = register.cells()
         assert self.owned_cells() == expected

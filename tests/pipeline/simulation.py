@@ -32,8 +32,8 @@ from streams.batching import BatchWriter, ChunkScheduler
 from streams.kafka.partitioner import partition_for
 from streams.metrics import Instruments
 from streams.settings import load
-from streams.stores import MemoryStore
-from streams.tables import Tables
+from streams.stores import NOTHING, MemoryStore
+from streams.tables import Owned, Tables
 
 SETTINGS = load(topic_prefix="", app_id="sim", partitions=2)
 START_MS = 16_725_225_600_000  # the year 2500: facts of busy worlds reach to 2400
@@ -64,6 +64,8 @@ class Cluster:
         self.ends: defaultdict[TP, int] = defaultdict(int)
         self.committed: dict[TP, int] = {}
         self.clock = START_MS
+        self.distrusted: list[str] = []
+        """Agencies whose restored ledgers were not what their rows give."""
 
     def append(self, topic: str, partition: int, rows: Iterable[Any]) -> int:
         """Append one batch; the offset of its first record."""
@@ -161,24 +163,31 @@ class Producer:
         return delivery
 
 
+@dataclass(frozen=True)
+class Together:
+    """Rows and entries beside them that one write put in."""
+
+    rows: dict[bytes, bytes]
+    beside: dict[bytes, bytes | None]
+
+
 class DiskStore(MemoryStore):
     """Rows that outlive the process; ``journal`` is what a write-ahead log would hold.
 
     As with RocksDB, using it after it was closed is an error.
     """
 
+    keeps = True
+
     def __init__(self, journal: list[Any]) -> None:
         super().__init__()
         self._journal = journal
         self._closed = False
-        self.put_many = self._put_many  # type: ignore[assignment]
         for entry in journal:
-            if isinstance(entry, dict):
-                self._rows.update(entry)
+            if isinstance(entry, Together):
+                super().put_many(entry.rows, entry.beside)
             elif entry is None:
-                self._rows.clear()
-                self._marks.clear()
-                self._position = 0
+                super().clear()
             elif isinstance(entry, tuple):
                 self._marks[entry[0]] = entry[1]
             else:
@@ -189,9 +198,11 @@ class DiskStore(MemoryStore):
             raise RuntimeError("the database is closed")
         self._journal.append(entry)
 
-    def _put_many(self, rows: dict[bytes, bytes]) -> None:
-        self._log(dict(rows))
-        self._rows.update(rows)
+    def put_many(
+        self, rows: Mapping[bytes, bytes], beside: Mapping[bytes, bytes | None] = NOTHING
+    ) -> None:
+        self._log(Together(dict(rows), dict(beside)))
+        super().put_many(rows, beside)
 
     def set_position(self, offset: int) -> None:
         self._log(offset)
@@ -234,6 +245,13 @@ class SimulatedTables(Tables):
                 at[table] = records[-1].offset + 1 if records else ends[table]
             await worker.gate()
         return at
+
+    async def _rest(self, worked: float) -> None:
+        await self.worker.gate()
+
+    def _distrust(self, owned: Owned, agency: str) -> None:
+        self.worker.cluster.distrusted.append(agency)
+        super()._distrust(owned, agency)
 
     async def _ends(self, numbers: list[int]) -> dict[int, dict[str, int]]:
         await self.worker.gate()

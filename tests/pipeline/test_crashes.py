@@ -10,10 +10,12 @@ import asyncio
 import os
 from random import Random, SystemRandom
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from faust.types import TP
 
+from streams import kept_months, saved_ledgers
 from streams.kafka.partitioner import partition_for
 from tests.domain.events import registered, submitted
 from tests.domain.worlds import World, busy_world
@@ -47,8 +49,8 @@ def test_without_faults_the_figures_are_those_of_the_facts() -> None:
     asyncio.run(run())
 
 
-async def _begin(seed: int) -> Deployment:
-    deployment = Deployment(small_world(seed), Random(seed))
+async def _begin(seed: int, *, disk: bool = False) -> Deployment:
+    deployment = Deployment(small_world(seed), Random(seed), disk=disk)
     facts = deployment.world.facts
     deployment.send(facts[:12])
     deployment.send_rubbish("processing", "H56", b"{")
@@ -100,9 +102,10 @@ def test_a_crash_after_any_step_changes_no_figure(stray: bool, commit: bool) -> 
     assert steps > 50
 
 
-def test_a_crash_after_any_step_of_a_recovery_changes_no_figure() -> None:
+@pytest.mark.parametrize("disk", [False, True], ids=["in memory", "on disk"])
+def test_a_crash_after_any_step_of_a_recovery_changes_no_figure(disk: bool) -> None:
     async def run(steps: int) -> bool:
-        deployment = await _begin(5)
+        deployment = await _begin(5, disk=disk)
         await _advance(deployment, 45, commit=True)
         await deployment.kill(deployment.workers[0], stray=True)
         while deployment.stray:
@@ -177,6 +180,17 @@ def test_any_schedule_of_faults_gives_the_same_figures(nth: int) -> None:
 async def _random_run(seed: int) -> None:
     random = Random(seed)
     deployment = Deployment(busy_world(random), random, disk=random.random() < 0.4)
+    with (
+        # Small, so that everything that is done now and then is done in so small a world.
+        patch.object(saved_ledgers, "LEAST_CHANGES", random.choice((1, 5, 40))),
+        patch.object(saved_ledgers, "CHANGES_PER_BYTE", 0),
+        patch.object(saved_ledgers, "SLICE_BYTES", random.choice((0, 500, 10**6))),
+        patch.object(kept_months, "KEEP_ROWS", random.choice((1, 5, 50))),
+    ):
+        await _under_random_faults(deployment, random)
+
+
+async def _under_random_faults(deployment: Deployment, random: Random) -> None:
     try:
         await _with_faults(deployment, random)
         deployment.check()
