@@ -13,6 +13,7 @@ from typing import Any
 import faust
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
+from faust.types import TP
 from prometheus_client import CollectorRegistry
 
 from schemas.topics import EVENT_TOPICS, REFERENCE_TOPICS
@@ -109,6 +110,10 @@ class HosoApp(faust.App):  # type: ignore[misc]  # Faust ships no types
     def waiting_chunks(self) -> int:
         """How many chunks were fetched and wait to be taken in."""
         return self.intake.waiting_chunks()
+
+    def committable(self, tp: TP, offset: int) -> int | None:
+        """How far the group may be told that ``tp`` is taken in; Faust would say ``offset``."""
+        return self.tables_.committable(tp.topic, tp.partition, offset)
 
     def as_of(self) -> int:
         """The as-of day (an ordinal) of ``HOSO_AS_OF``."""
@@ -216,7 +221,10 @@ def create_app(
     )
     app.instruments.ready.set_function(lambda: float(app.tables_.ready))
 
-    standstill = Standstill(settings.client_options(), app.tables_, app.lag, fatal)
+    async def seek(at: tuple[str, int], offset: int) -> None:
+        await app.consumer.seek(TP(*at), offset)
+
+    standstill = Standstill(settings.client_options(), app.tables_, app.lag, seek, fatal)
 
     @app.on_partitions_revoked.connect(weak=False)  # type: ignore[untyped-decorator]
     async def _revoked(_: Any, revoked: set[Any], **__: Any) -> None:

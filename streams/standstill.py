@@ -1,9 +1,11 @@
 """Notices source partitions whose backlog does not move, and says what stands in the way.
 
 Either the log has no record there (transaction markers, expired records): then there is nothing to
-take in, and the worker moves on. Or it has one that this process was never handed: its consumer is
-stuck, and only a restart helps, which loses nothing. Both were seen: markers after every
-transactional portal, a stuck client once after a network cut.
+take in, and the worker moves on. Or it has one that this process was never handed. Then the
+consumer began after it, because too much had been committed, and is sent back; if that does not
+help it is stuck, and a restart does, which loses nothing. All were seen: markers after every
+transactional portal, a commit too far in one crash schedule of some thousands, a stuck client once
+after a network cut.
 """
 
 from __future__ import annotations
@@ -36,23 +38,29 @@ class Standstill:
         client_options: Mapping[str, Any],
         tables: Tables,
         lag: Callable[[], Mapping[At, int]],
+        seek: Callable[[At, int], Awaitable[None]],
         fatal: Callable[[str], None],
         record_at: Callable[[At, int, int], Awaitable[bool]] | None = None,
     ) -> None:
-        """``lag`` gives the records left by (topic, partition). ``record_at`` says whether a log
-        has a record within offsets [from, to); it asks the broker unless a test gives another."""
+        """``lag`` gives the records left by (topic, partition); ``seek`` makes the consumer read on
+        from an offset. ``record_at`` says whether a log has a record within offsets [from, to); it
+        asks the broker unless a test gives another."""
         self._options = dict(client_options)
         self._tables = tables
         self._lag = lag
+        self._seek = seek
         self._fatal = fatal
         self._record_at = record_at or self._ask
         self._standing: dict[At, tuple[int, int]] = {}
         """Where each partition with a backlog stands, and how many looks have found it there."""
+        self._sent_back: dict[At, int] = {}
+        """Where the consumer was sent back to."""
 
     async def look(self) -> None:
         """To be called often. Raises ``KafkaError`` or ``TimeoutError`` if the log cannot be asked.
 
-        Calls ``fatal`` where a record has been waiting and its partition was ready all the time.
+        Where a record has been waiting and its partition was ready all the time, sends the consumer
+        back to it; calls ``fatal`` when it is still waiting after as many looks again.
         """
         standing: dict[At, tuple[int, int]] = {}
         lag = dict(self._lag())
@@ -63,7 +71,7 @@ class Standstill:
                 known, looks = self._standing.get(at, (next_offset, 0))
                 standing[at] = next_offset, looks + 1 if known == next_offset else 1
         self._standing = standing
-        for at, (next_offset, looks) in standing.items():
+        for at, (next_offset, looks) in list(standing.items()):
             if looks >= LOOKS:
                 await self._settle(at, next_offset, next_offset + lag[at])
 
@@ -74,6 +82,17 @@ class Standstill:
         if not _untouched(owned, topic, next_offset) or self._tables.owned.get(number) is not owned:
             return
         assert owned is not None
+        if present and self._sent_back.get(at) != next_offset:
+            logger.warning(
+                "%s[%d] stands still at offset %d, where there is a record: reading on from there",
+                topic,
+                number,
+                next_offset,
+            )
+            self._sent_back[at] = next_offset
+            del self._standing[at]
+            await self._seek(at, next_offset)
+            return
         if present:
             self._fatal(
                 f"{topic}[{number}] stands still at offset {next_offset}, where there is a record: "

@@ -192,6 +192,16 @@ class Tables:
             task.cancel()
         self._reader.close()
 
+    def committable(self, topic: str, number: int, offset: int) -> int | None:
+        """How far of ``offset`` the group may be told: not past what is taken in and in the logs.
+
+        None if nothing, or if the partition is not ours.
+        """
+        owned = self.owned.get(number)
+        if owned is None:
+            return None
+        return min(offset, owned.partition.progress.get(topic, 0)) or None
+
     async def settled(self, number: int) -> Owned | None:
         """The partition once it is ready, or None when this worker does not own it (any more)."""
         while (owned := self.owned.get(number)) is not None:

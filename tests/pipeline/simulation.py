@@ -378,6 +378,8 @@ class Worker:
         """Commit what Faust thinks may be committed (``Consumer._new_offset``)."""
         for tp in list(self._books._acked):
             offset = Consumer._new_offset(self._books, tp)
+            if offset is not None:
+                offset = self.tables.committable(tp.topic, tp.partition, offset)
             known = self._books._committed_offset[tp]
             if offset is not None and (known is None or offset > known):
                 self._books._committed_offset[tp] = offset

@@ -165,6 +165,41 @@ def test_a_month_emptied_by_a_dead_workers_late_row_is_published_empty() -> None
     asyncio.run(run())
 
 
+def test_nothing_is_committed_that_was_skipped_and_is_yet_to_be_read_again() -> None:
+    """Records are lost on their way, and noticed at the next chunk: the consumer is sent back.
+
+    Faust's books count what lies between two chunks as done. When a part of what was lost is taken
+    in again, they would commit all of it; the worker dies, and nothing new ever comes to the
+    partition that would show its successor the gap.
+    """
+
+    async def run() -> None:
+        events = [submitted(dossier=f"D{number}") for number in range(22)]
+        deployment = Deployment(World([registered()], events, []), Random(1))
+        deployment.send(events)
+        tp = TP("submissions", partition_for(b"H56", SETTINGS.partitions))
+        worker = deployment.start()
+        await deployment.give(dict.fromkeys(PARTITIONS, worker))
+        await _all_but_fetch(deployment, worker)
+        await deployment.step(worker, ("fetch", tp), 10)
+        await _all_but_fetch(deployment, worker)
+        worker.skip(tp, 11)
+        await deployment.step(worker, ("fetch", tp), 1)
+        assert worker.fetched[tp] == 10
+        await deployment.step(worker, ("fetch", tp), 6)
+        await _all_but_fetch(deployment, worker)
+        worker.commit()
+        assert deployment.cluster.committed[tp] == 16
+        await deployment.kill(worker, stray=False)
+        await deployment.give(dict.fromkeys(PARTITIONS, deployment.start()))
+        await deployment.run_until_idle()
+        deployment.check()
+        for last in deployment.workers:
+            await last.kill()
+
+    asyncio.run(run())
+
+
 async def _all_but_fetch(deployment: Deployment, worker: Worker) -> None:
     while choices := [choice for choice in worker.steps() if choice[0] != "fetch"]:
         await deployment.step(worker, choices[0])

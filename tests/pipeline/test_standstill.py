@@ -16,16 +16,20 @@ class Log:
     def __init__(self, *offsets: int) -> None:
         self.offsets = offsets
         self.asked: list[tuple[At, int, int]] = []
+        self.sent_back: list[tuple[At, int]] = []
 
     async def record_at(self, at: At, start: int, end: int) -> bool:
         self.asked.append((at, start, end))
         return any(start <= offset < end for offset in self.offsets)
 
+    async def seek(self, at: At, offset: int) -> None:
+        self.sent_back.append((at, offset))
+
 
 def standing(world: World, log: Log) -> Standstill:
     world.tables_.owned[11].next["hoso.processing"] = 100
     world.lags = {AT: 16}
-    return Standstill({}, world.tables_, world.lag, world.fatal.append, log.record_at)
+    return Standstill({}, world.tables_, world.lag, log.seek, world.fatal.append, log.record_at)
 
 
 async def look(standstill: Standstill, times: int) -> None:
@@ -33,9 +37,24 @@ async def look(standstill: Standstill, times: int) -> None:
         await standstill.look()
 
 
+async def test_a_consumer_that_began_after_a_record_is_sent_back_to_it() -> None:
+    world, log = World(), Log(107)
+    standstill = standing(world, log)
+    await look(standstill, LOOKS)
+    assert log.sent_back == [(AT, 100)]
+    world.tables_.owned[11].next["hoso.processing"] = 110
+    await look(standstill, LOOKS - 1)
+    assert log.sent_back == [(AT, 100)]
+    assert world.fatal == []
+
+
 async def test_a_record_that_is_never_handed_over_ends_the_process() -> None:
     world, log = World(), Log(107)
-    await look(standing(world, log), LOOKS)
+    standstill = standing(world, log)
+    await look(standstill, 2 * LOOKS - 1)
+    assert world.fatal == []
+    await look(standstill, 1)
+    assert log.sent_back == [(AT, 100)]
     (why,) = world.fatal
     assert why == (
         "hoso.processing[11] stands still at offset 100, where there is a record: "
