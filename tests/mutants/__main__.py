@@ -112,6 +112,12 @@ MUTANTS = (
         "        if mark is not None:\n",
     ),
     Mutant(
+        "committed past what is taken in",
+        "streams/tables.py",
+        "        return min(offset, owned.partition.progress.get(topic, 0)) or None\n",
+        "        return offset\n",
+    ),
+    Mutant(
         "numerator outside the denominator",
         "streams/domain/ledger.py",
         "                listed = service.spans[index]\n",

@@ -188,7 +188,8 @@ def test_nothing_is_committed_that_was_skipped_and_is_yet_to_be_read_again() -> 
         assert worker.fetched[tp] == 10
         await deployment.step(worker, ("fetch", tp), 6)
         await _all_but_fetch(deployment, worker)
-        worker.commit()
+        for _ in range(3):
+            worker.commit()
         assert deployment.cluster.committed[tp] == 16
         await deployment.kill(worker, stray=False)
         await deployment.give(dict.fromkeys(PARTITIONS, deployment.start()))
