@@ -134,6 +134,10 @@ async def _has_records_but_for_the_last_offset(site: Site, event: dict[str, Any]
     finally:
         await consumer.stop()
     worker = World()
-    look = Standstill(options, worker.tables_, worker.lag, worker.fatal.append)
+
+    async def seek(at: tuple[str, int], offset: int) -> None:
+        raise AssertionError(f"sent back to {offset} of {at}, where nothing was left out")
+
+    look = Standstill(options, worker.tables_, worker.lag, seek, worker.fatal.append)
     assert not await look._ask((topic, number), end - 1, end)
     assert await look._ask((topic, number), end - 2, end)

@@ -7,6 +7,7 @@ prints its seed; ``HOSO_TEST_SEED=n`` runs that one again.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import shutil
 from collections.abc import Generator, Iterable
@@ -391,6 +392,8 @@ def test_a_recount_finds_an_agency_that_has_rows_and_no_ledger(partition: Partit
 def test_what_a_recount_finds_wrong_is_folded_anew_and_published_again(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
+    caplog.set_level(logging.ERROR, "streams")  # whatever a command run before has set
+
     async def run() -> None:
         deployment = Deployment(busy_world(Random(5)), Random(5), disk=True)
         deployment.send(deployment.world.facts)
