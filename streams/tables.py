@@ -60,7 +60,8 @@ class Owned:
     unrepaired: bool = False
     """Rows were read that the ledgers and the logs have not been made to agree with yet."""
     shown: set[tuple[str, int]] = field(default_factory=set)
-    """(agency, month) pairs that the ledgers had before they were folded anew, until a repair."""
+    """(agency, month) pairs that the ledgers had before a recovery, until a repair is done: their
+    public rows may stand though the months are empty now."""
     in_flight: set[asyncio.Task[bool]] = field(default_factory=set)
     last_chunk: asyncio.Task[bool] | None = None
     """The chunk taken in last; chunks are acknowledged in order."""
