@@ -29,7 +29,7 @@ class PlainSubmitted(msgspec.Struct, forbid_unknown_fields=True, gc=False, kw_on
     agency: _Code
     service: _Code
     channel: Literal["online", "in_person", "postal"] | None = None
-    submitted_at: str
+    at: str = msgspec.field(name="submitted_at")
     due_at: str | None = None
     revision: _Revision = 0
     void: bool = False

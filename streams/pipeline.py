@@ -23,6 +23,7 @@ from schemas.decoder import MAX_VALUE_BYTES, Reason, Rejection, decode
 from schemas.events import Event, ListedEvent, ProcessedEvent, SubmittedEvent
 from schemas.plain import (
     PlainError,
+    PlainProcessed,
     PlainProcessedEvent,
     PlainSubmittedEvent,
     instant_us,
@@ -96,14 +97,9 @@ def judge(
 
     ``now_ms`` stands in for the record's timestamp on a broker that gives none.
     """
-    if topic is Topic.processing:
-        fact = plain_step(record, agencies)
-        if fact is not None:
-            return fact
-    elif topic is Topic.submissions:
-        fact = plain_submission(record, agencies)
-        if fact is not None:
-            return fact
+    fact = plain_fact(topic, record, agencies)
+    if fact is not None:
+        return fact
     return judge_in_full(topic, record, agencies, now_ms)
 
 
@@ -149,22 +145,32 @@ def judge_in_full(
 
 _TOLERANCE_US = TOLERANCE_MS * 1000
 
-# The two functions below repeat what ``decode`` and ``admit`` say of a good record, for the plain
-# form only, and leave everything else to them. Named tuples are made by ``tuple.__new__``: their
-# own constructor is a Python call, and these are made for every event there is.
+# Repeats what ``decode`` and ``admit`` say of a good record, for the plain form only, and leaves
+# everything else to them. Named tuples are made by ``tuple.__new__``: their own constructor is a
+# Python call, and these are made for every event there is.
 _new = tuple.__new__
 
 
-def _plainly_at(
-    record: Record,
-    event: PlainSubmittedEvent | PlainProcessedEvent,
-    said_at: str,
-    agencies: Mapping[str, frozenset[str]],
-) -> int | None:
-    """The instant (µs) of an event that may count, as ``admit`` says it; None if in any doubt."""
-    data, value = event.data, record.value
+def plain_fact(
+    topic: Topic, record: Record, agencies: Mapping[str, frozenset[str]]
+) -> DossierFact | None:
+    """The fact in a good submission or step of the plain form; None says nothing of any other."""
+    value = record.value
+    if value is None:
+        return None
+    event: PlainSubmittedEvent | PlainProcessedEvent
+    try:
+        if topic is Topic.processing:
+            event = read_processed(value)
+        elif topic is Topic.submissions:
+            event = read_submitted(value)
+        else:
+            return None
+    except PlainError:
+        return None
+    data = event.data
     sources = agencies.get(data.agency)
-    at = instant_us(said_at)
+    at = instant_us(data.at)
     if (
         sources is None
         or (sources and event.source not in sources)
@@ -174,25 +180,16 @@ def _plainly_at(
         or not plain_code(data.dossier)
         or at > record.timestamp * 1000 + _TOLERANCE_US
         or record.timestamp < 0
-        or value is None
         or len(value) > MAX_VALUE_BYTES
     ):
         return None
     time = event.time
-    if time is not None and time != said_at and instant_us(time) is None:
+    if time is not None and time != data.at and instant_us(time) is None:
         return None
-    return at
-
-
-def plain_submission(record: Record, agencies: Mapping[str, frozenset[str]]) -> DossierFact | None:
-    """The fact in a good submission of the plain form; None says nothing about any other."""
-    try:
-        event = read_submitted(record.value)  # type: ignore[arg-type]  # None raises TypeError
-    except PlainError:
-        return None
-    data = event.data
-    at = _plainly_at(record, event, data.submitted_at, agencies)
-    if at is None or not plain_code(data.service):
+    if isinstance(data, PlainProcessed):
+        step = _new(Step, (data.revision, at, event.id, data.void))
+        return _new(DossierFact, (data.agency, data.dossier, data.status, step))
+    if not plain_code(data.service):
         return None
     due_at = None
     if data.due_at is not None:
@@ -204,20 +201,6 @@ def plain_submission(record: Record, agencies: Mapping[str, frozenset[str]]) -> 
         (data.revision, at, event.id, data.void, data.service, _CHANNEL[data.channel], due_at),
     )
     return _new(DossierFact, (data.agency, data.dossier, 0, submission))
-
-
-def plain_step(record: Record, agencies: Mapping[str, frozenset[str]]) -> DossierFact | None:
-    """The fact in a good processing step of the plain form; None says nothing about any other."""
-    try:
-        event = read_processed(record.value)  # type: ignore[arg-type]  # None raises TypeError
-    except PlainError:
-        return None
-    data = event.data
-    at = _plainly_at(record, event, data.at, agencies)
-    if at is None:
-        return None
-    step = _new(Step, (data.revision, at, event.id, data.void))
-    return _new(DossierFact, (data.agency, data.dossier, data.status, step))
 
 
 def take_in(

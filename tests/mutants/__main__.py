@@ -62,7 +62,7 @@ MUTANTS = (
     Mutant(
         "processing time for event time",
         "streams/pipeline.py",
-        "    at = instant_us(said_at)\n",
+        "    at = instant_us(data.at)\n",
         "    at = record.timestamp * 1000\n",
     ),
     Mutant(
