@@ -22,10 +22,11 @@ from schemas.decoder import Rejection
 from schemas.topics import EVENT_TOPICS, REFERENCE_TOPICS, Topic
 from streams.batching import Acknowledged
 from streams.metrics import Instruments
+from streams.owned import Owned
 from streams.pipeline import MENDABLE, Record, Verdict, Writes, judge, take_in
 from streams.reference import Reference
 from streams.settings import Settings
-from streams.tables import Owned, Tables
+from streams.tables import Tables
 
 logger = logging.getLogger(__name__)
 

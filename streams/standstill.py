@@ -17,7 +17,8 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from streams.tables import Owned, Tables
+from streams.owned import Owned
+from streams.tables import Tables
 
 logger = logging.getLogger(__name__)
 

@@ -19,8 +19,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -29,67 +28,15 @@ from schemas.topics import EVENT_TOPICS, REFERENCE_TOPICS, Topic
 from streams.batching import Acknowledged, BatchWriter
 from streams.kafka.catching_up import LogReader
 from streams.kafka.offsets import end_offsets
+from streams.owned import Owned, RecoveryReport
 from streams.partition import NOT_SEEN, Partition
 from streams.pipeline import Outgoing, Writes, month_rows
-from streams.recount import recount
+from streams.recounts import Recounts
 from streams.register import Live
 from streams.settings import Settings
 from streams.stores import MemoryStore, RocksStore, Store
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(eq=False, slots=True)
-class Owned:
-    """A partition number this worker has been assigned."""
-
-    number: int
-    partition: Partition
-    settled: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set when ``ready`` or ``lost`` has been decided."""
-    ready: bool = False
-    lost: bool = False
-    positions: dict[str, int] = field(default_factory=dict)
-    """Table → the changelog offset up to which its log is in the state, without a gap."""
-    next: dict[str, int] = field(default_factory=dict)
-    """Source topic → the next offset to take in; chunks must not begin after it."""
-    unexplained: dict[str, int] = field(default_factory=dict)
-    """Source topic → offsets moved past without an outcome: 0, or this program is wrong."""
-    disturbed: bool = False
-    """Somebody else wrote to its changelogs: read them again before going on."""
-    unrepaired: bool = False
-    """Rows were read that the ledgers and the logs have not been made to agree with yet."""
-    shown: set[tuple[str, int]] = field(default_factory=set)
-    """(agency, month) pairs that the ledgers had before a recovery, until a repair is done: their
-    public rows may stand though the months are empty now."""
-    in_flight: set[asyncio.Task[bool]] = field(default_factory=set)
-    last_chunk: asyncio.Task[bool] | None = None
-    """The chunk taken in last; chunks are acknowledged in order."""
-    recovery: asyncio.Task[None] | None = None
-    unchecked: bool = False
-    """Its ledgers were restored, and not compared with its rows since."""
-    recount: Generator[None, None, str | None] | None = None
-    """The comparison under way; it holds on to the store."""
-
-    def stop_recount(self) -> None:
-        """Let go of the store."""
-        if self.recount is not None:
-            self.recount.close()
-            self.recount = None
-
-
-@dataclass(slots=True)
-class RecoveryReport:
-    """The recoveries since the last assignment, taken together."""
-
-    started: float
-    """When the assignment came, on the monotonic clock."""
-    rows: int = 0
-    """Changelog rows read."""
-    repaired: int = 0
-    """Rows written because the log lacked facts that were known, or the public row differed."""
-    seconds: float = 0.0
-    """From the assignment to the last partition made ready so far."""
 
 
 class Tables:
@@ -108,8 +55,7 @@ class Tables:
         }
         self._reader = LogReader(settings.client_options())
         self._folding = asyncio.Lock()
-        self._recounting = asyncio.Lock()
-        self._recounts: set[asyncio.Task[None]] = set()
+        self.recounts = Recounts(self._distrust, fatal)
         self.owned: dict[int, Owned] = {}
         self._prepared: dict[int, Partition] = {}
         """What :meth:`prepare` has opened and nobody has been assigned yet."""
@@ -189,8 +135,7 @@ class Tables:
             self._drop(owned)
         self.owned.clear()
         self._close_prepared()
-        for task in self._recounts:
-            task.cancel()
+        self.recounts.close()
         self._reader.close()
 
     def committable(self, topic: str, number: int, offset: int) -> int | None:
@@ -448,46 +393,7 @@ class Tables:
             repaired,
         )
         if owned.unchecked:
-            self._recount_soon(owned)
-
-    def _recount_soon(self, owned: Owned) -> None:
-        task = asyncio.create_task(self._recount_or_refold(owned))
-        self._recounts.add(task)
-        task.add_done_callback(self._recounts.discard)
-
-    async def _recount_or_refold(self, owned: Owned) -> None:
-        """Compare restored ledgers with a fold of the rows, one partition at a time and slowly.
-
-        Where they differ this program is wrong: the partition is folded anew, and says so.
-        """
-        async with self._recounting:
-            if not owned.ready or not owned.unchecked:
-                return  # what makes it ready again begins this again
-            started, busy = time.monotonic(), 0.0
-            work = owned.recount = recount(owned.partition)
-            try:
-                while True:
-                    since = time.monotonic()
-                    next(work)
-                    took = time.monotonic() - since
-                    busy += took
-                    await self._rest(took)
-                    if owned.recount is not work:
-                        return
-            except StopIteration as end:
-                owned.recount = None
-                owned.unchecked = False
-                differing = end.value
-        if differing is None:
-            logger.info(
-                "partition %d: restored ledgers agree with a fold of the rows, "
-                "by %.1f s of work in %.0f s",
-                owned.number,
-                busy,
-                time.monotonic() - started,
-            )
-            return
-        self._distrust(owned, differing)
+            self.recounts.soon(owned)
 
     def _distrust(self, owned: Owned, agency: str) -> None:
         logger.error(
@@ -498,10 +404,6 @@ class Tables:
         owned.partition.distrust()
         owned.unrepaired = True
         self.restore(owned)
-
-    async def _rest(self, worked: float) -> None:
-        """A tenth of the time at most goes into what nobody waits for."""
-        await asyncio.sleep(9 * worked)
 
     async def _in_slices(self, slices: Iterable[object]) -> None:
         for _ in slices:

@@ -31,9 +31,10 @@ from streams.agents import Intake
 from streams.batching import BatchWriter, ChunkScheduler
 from streams.kafka.partitioner import partition_for
 from streams.metrics import Instruments
+from streams.owned import Owned
 from streams.settings import load
 from streams.stores import NOTHING, MemoryStore
-from streams.tables import Owned, Tables
+from streams.tables import Tables
 
 SETTINGS = load(topic_prefix="", app_id="sim", partitions=2)
 START_MS = 16_725_225_600_000  # the year 2500: facts of busy worlds reach to 2400
@@ -246,9 +247,6 @@ class SimulatedTables(Tables):
             await worker.gate()
         return at
 
-    async def _rest(self, worked: float) -> None:
-        await self.worker.gate()
-
     def _distrust(self, owned: Owned, agency: str) -> None:
         self.worker.cluster.distrusted.append(agency)
         super()._distrust(owned, agency)
@@ -297,6 +295,7 @@ class Worker:
         self.producer = Producer(lambda: rows)
         self.tables = SimulatedTables(SETTINGS, lambda: BatchWriter(self.producer), self._die)
         self.tables.worker = self
+        self.tables.recounts.rest = lambda _: self.gate()
         reference: Any = SimpleNamespace(sources=sources, refresh=lambda: asyncio.sleep(0))
         self.intake = SimulatedIntake(
             SETTINGS, self.tables, reference, self._instruments, lambda: START_MS / 1000, self._die

@@ -31,7 +31,7 @@ from tests.domain.events import Event
 from tests.domain.register import Register, listing_of, step_of, submission_of
 from tests.domain.worlds import busy_world, restated
 from tests.pipeline.deployment import PARTITIONS, Deployment
-from tests.pipeline.simulation import DiskStore
+from tests.pipeline.simulation import DiskStore, settle
 
 _SEED = os.environ.get("HOSO_TEST_SEED")
 _FIRST = int(_SEED) if _SEED else SystemRandom().randrange(10**9)
@@ -415,6 +415,29 @@ def test_what_a_recount_finds_wrong_is_folded_anew_and_published_again(
         deployment.check()
         for worker in deployment.workers:
             await worker.kill()
+
+    asyncio.run(run())
+
+
+def test_a_recount_that_cannot_read_a_row_ends_the_process() -> None:
+    async def run() -> None:
+        deployment = Deployment(busy_world(Random(5)), Random(5), disk=True)
+        deployment.send(deployment.world.facts)
+        await deployment.give(dict.fromkeys(PARTITIONS, deployment.start()))
+        await deployment.run_until_idle()
+        (worker,) = deployment.workers
+        owned = next(one for one in worker.tables.owned.values() if len(one.partition.dossiers))
+        key, _ = next(owned.partition.dossiers.items())
+        owned.partition.dossiers.put_many({key: b"\x7f"})
+        owned.unchecked = True
+        worker.tables.recounts.soon(owned)
+        while worker.fatal is None:
+            await settle()
+            await worker.step("read", None, 0)
+        assert worker.fatal.startswith(
+            f"the rows of partition {owned.number} cannot be recounted: UnreadableRowError("
+        )
+        await worker.kill()
 
     asyncio.run(run())
 

@@ -10,9 +10,9 @@ import pytest
 from faust.types import TP
 
 from streams.app import HosoApp
+from streams.owned import Owned
 from streams.partition import Partition
 from streams.stores import MemoryStore
-from streams.tables import Owned
 from streams.web import server
 from streams.web.server import STALE_SECONDS
 from tests.web.conftest import Connect

@@ -25,13 +25,14 @@ from streams.domain.calendar import ZONE
 from streams.domain.definitions import DEFINITIONS
 from streams.kafka.partitioner import partition_for
 from streams.metrics import Instruments
+from streams.owned import Owned
 from streams.partition import Partition
 from streams.pipeline import judge, take_in
 from streams.reference import Reference
 from streams.register import Register
 from streams.settings import Settings, load
 from streams.stores import MemoryStore
-from streams.tables import Owned, Tables
+from streams.tables import Tables
 from streams.web.server import WebServer
 
 EXAMPLES = Path(__file__).parents[1] / "data" / "example_events.jsonl"
