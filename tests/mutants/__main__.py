@@ -118,6 +118,12 @@ MUTANTS = (
         "        return offset\n",
     ),
     Mutant(
+        "text of an earlier scrape",
+        "streams/collector.py",
+        "            text = known.get(part)\n",
+        "            text = next((t for p, t in known.items() if p[:3] == part[:3]), None)\n",
+    ),
+    Mutant(
         "numerator outside the denominator",
         "streams/domain/ledger.py",
         "                listed = service.spans[index]\n",

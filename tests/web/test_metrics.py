@@ -159,6 +159,27 @@ def test_the_text_is_what_prometheus_client_would_write(seed: int) -> None:
     assert heads(ours) == heads(theirs)
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_text_of_an_earlier_scrape_never_stands_for_other_numbers(seed: int) -> None:
+    rng = random.Random(seed)
+    world = random_world(rng)
+    registry = CollectorRegistry()
+    registry.register(world.state_metrics)
+    scraped = {world.state_metrics.text()}
+    for code in ("N0", "N1"):
+        register(world, code)
+        list_service(world, code, "s", effective_from="2020-01-01")
+        for number in range(5):
+            at = f"{rng.choice(['2021', '2022'])}-0{rng.randrange(1, 10)}-10"
+            submit(world, code, "s", f"d{number}", at, channel=rng.choice(["online", "postal"]))
+            process(world, code, f"d{number}", 9, at)
+            ours, theirs = world.state_metrics.text(), generate_latest(registry).decode()
+            assert series(ours) == series(theirs)
+            assert world.state_metrics.text() == ours
+            scraped.add(ours)
+    assert len(scraped) == 11, "each event was to change the figures"
+
+
 async def test_a_scraper_that_accepts_openmetrics_gets_it(connect: Connect) -> None:
     world = busy()
     client = await connect(world)
