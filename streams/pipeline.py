@@ -21,7 +21,7 @@ from typing import Literal, NamedTuple, Protocol
 from schemas.admission import TOLERANCE_MS, admit
 from schemas.decoder import MAX_VALUE_BYTES, Reason, Rejection, decode
 from schemas.events import Event, ListedEvent, ProcessedEvent, SubmittedEvent
-from schemas.plain import (
+from schemas.fast_path import (
     PlainError,
     PlainProcessed,
     PlainProcessedEvent,

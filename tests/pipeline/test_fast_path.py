@@ -18,8 +18,8 @@ from hypothesis import given, note, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
+from schemas.fast_path import instant_us
 from schemas.instants import DatedInstant, epoch_us
-from schemas.plain import instant_us
 from schemas.topics import Topic
 from streams.pipeline import judge, judge_in_full, plain_fact
 from tests.schemas.samples import good, wire
