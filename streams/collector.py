@@ -22,8 +22,8 @@ from streams.domain.indicators import Agency, Counts, counts, sums_by_kind
 from streams.domain.ledger import Months
 from streams.domain.targets import INDICATORS, Indicator, Targets
 from streams.kafka.partitioner import partition_for
-from streams.partition import NOT_SEEN
 from streams.reference import Reference
+from streams.state.partition import NOT_SEEN
 from streams.tables import Tables
 
 _NO_MONTHS = Months()

@@ -22,9 +22,9 @@ from streams.domain.definitions import DEFINITIONS
 from streams.domain.indicators import Agency
 from streams.domain.ledger import Months
 from streams.domain.targets import Targets
-from streams.partition import Seen
 from streams.reference import Reference
 from streams.register import Register
+from streams.state.partition import Seen
 from streams.tables import Tables
 
 _EXPORTED = tuple(

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Generator
 from dataclasses import dataclass, field
 
-from streams.partition import Partition
+from streams.state.partition import Partition
 
 
 @dataclass(eq=False, slots=True)

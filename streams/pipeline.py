@@ -36,8 +36,13 @@ from streams.domain import dossier
 from streams.domain.catalogue import Listing
 from streams.domain.dossier import Step, Submission
 from streams.kafka.partitioner import partition_for
-from streams.partition import Chunk, DossierFact, Partition
-from streams.rows import agency_month_key, encode_agency_month, encode_progress, progress_key
+from streams.state.codecs import (
+    agency_month_key,
+    encode_agency_month,
+    encode_progress,
+    progress_key,
+)
+from streams.state.partition import Chunk, DossierFact, Partition
 
 Outcome = Literal["applied", "duplicate", "superseded", "rejected", "forwarded"]
 OUTCOMES: tuple[Outcome, ...] = ("applied", "duplicate", "superseded", "rejected", "forwarded")

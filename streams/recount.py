@@ -14,9 +14,9 @@ from itertools import islice
 from streams.domain.dossier import contribution
 from streams.domain.ledger import AgencyLedger
 from streams.domain.tally import Tally
-from streams.partition import Partition
-from streams.rows import decode_dossier, row_key, split_row_key
-from streams.saved_ledgers import copied
+from streams.state.codecs import decode_dossier, row_key, split_row_key
+from streams.state.ledger_store import copied
+from streams.state.partition import Partition
 
 ROWS_AT_ONCE = 250
 """Some two milliseconds."""

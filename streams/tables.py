@@ -29,12 +29,12 @@ from streams.batching import Acknowledged, BatchWriter
 from streams.kafka.catching_up import LogReader
 from streams.kafka.offsets import end_offsets
 from streams.owned import Owned, RecoveryReport
-from streams.partition import NOT_SEEN, Partition
 from streams.pipeline import Outgoing, Writes, month_rows
 from streams.recounts import Recounts
 from streams.register import Live
 from streams.settings import Settings
-from streams.stores import MemoryStore, RocksStore, Store
+from streams.state.partition import NOT_SEEN, Partition
+from streams.state.stores import MemoryStore, RocksStore, Store
 
 logger = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry
 from streams.app import create_app
 from streams.kafka.topics import catalogue, create_missing
 from streams.settings import Settings
-from streams.stores import StoreInUseError
+from streams.state.stores import StoreInUseError
 
 logger = logging.getLogger(__name__)
 

@@ -46,7 +46,7 @@ class Commands(click.Group):
         "streams.kafka.view.MissingTopicError",
         "streams.kafka.view.ViewFailedError",
         "streams.worker.WrongPartitionsError",
-        "streams.stores.StoreInUseError",
+        "streams.state.stores.StoreInUseError",
     }
 
     def make_context(self, *args: Any, **extra: Any) -> click.Context:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from streams.kafka.partitioner import partition_for
-from streams.rows import decode_agency_month
+from streams.state.codecs import decode_agency_month
 from tests.app.load import facts, reference
 from tests.app.site import PARTITIONS, Site, eventually
 from tests.domain.register import Register

@@ -15,10 +15,10 @@ from streams.kafka.offsets import end_offsets
 from streams.kafka.partitioner import partition_for
 from streams.metrics import Instruments
 from streams.owned import Owned
-from streams.partition import Partition
 from streams.settings import load
 from streams.standstill import Standstill
-from streams.stores import MemoryStore
+from streams.state.partition import Partition
+from streams.state.stores import MemoryStore
 from streams.tables import Tables
 from tests.app.site import PARTITIONS, Site
 from tests.domain.events import listed, registered, submitted

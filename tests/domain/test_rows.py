@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams import rows
 from streams.domain.dossier import UNKNOWN, Dossier, Step, Submission
 from streams.domain.ledger import Month, Months
-from streams.rows import AgencyMonth, UnreadableRowError
+from streams.state import codecs as rows
+from streams.state.codecs import AgencyMonth, UnreadableRowError
 from tests.domain.register import Register
 from tests.domain.worlds import World, worlds
 

@@ -33,7 +33,7 @@ class Mutant(NamedTuple):
 MUTANTS = (
     Mutant(
         "increment instead of derive",
-        "streams/partition.py",
+        "streams/state/partition.py",
         "                old = None if before is UNKNOWN else contribution(before)\n",
         "                old = None\n",
     ),
@@ -46,7 +46,7 @@ MUTANTS = (
     ),
     Mutant(
         "skip if seen",
-        "streams/partition.py",
+        "streams/state/partition.py",
         "            rows[key] = encode_dossier(state)\n            before = self._before[key]\n",
         "            before = self._before[key]\n"
         "            if state is before:\n"
@@ -100,14 +100,14 @@ MUTANTS = (
     ),
     Mutant(
         "ledgers kept apart from their rows",
-        "streams/saved_ledgers.py",
+        "streams/state/ledger_store.py",
         "        self._store.put_many(rows, beside)\n        self._save_some(ledgers)\n",
         "        self._store.put_many({}, beside)\n        self._store.put_many(rows)\n"
         "        self._save_some(ledgers)\n",
     ),
     Mutant(
         "saved ledgers of other rules trusted",
-        "streams/saved_ledgers.py",
+        "streams/state/ledger_store.py",
         "        if mark == self._fingerprint:\n",
         "        if mark is not None:\n",
     ),

@@ -17,7 +17,7 @@ from streams.domain.indicators import Agency, report
 from streams.domain.ledger import Months
 from streams.domain.targets import Targets
 from streams.kafka.partitioner import partition_for
-from streams.rows import decode_agency_month
+from streams.state.codecs import decode_agency_month
 from tests.domain.register import Register, in_the_oracles_shape
 from tests.domain.worlds import World
 from tests.oracle import Oracle

@@ -33,7 +33,7 @@ from streams.kafka.partitioner import partition_for
 from streams.metrics import Instruments
 from streams.owned import Owned
 from streams.settings import load
-from streams.stores import NOTHING, MemoryStore
+from streams.state.stores import NOTHING, MemoryStore
 from streams.tables import Tables
 
 SETTINGS = load(topic_prefix="", app_id="sim", partitions=2)

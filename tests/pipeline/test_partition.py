@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from streams.domain.catalogue import Listing
 from streams.domain.dossier import Dossier, Step, Submission
-from streams.partition import Chunk, DossierFact, Partition
-from streams.rows import encode_dossier, encode_service, row_key
-from streams.stores import MemoryStore
+from streams.state.codecs import encode_dossier, encode_service, row_key
+from streams.state.partition import Chunk, DossierFact, Partition
+from streams.state.stores import MemoryStore
 
 SUBMITTED = Submission(0, 1_641_348_000_000_000, "a", False, "1.004873", 0, None)
 ACCEPTED, FINISHED = Step(0, 1, "b", False), Step(0, 2, "c", False)

@@ -18,15 +18,15 @@ from typing import Any
 import pytest
 import rocksdict
 
-from streams import saved_ledgers
 from streams.domain.dossier import Contribution
 from streams.domain.ledger import AgencyLedger, ServiceLedger
 from streams.kafka.partitioner import partition_for
-from streams.partition import Chunk, DossierFact, Partition
 from streams.recount import recount
-from streams.rows import agency_month_key, encode_agency_month, row_key
-from streams.saved_ledgers import SavedLedgers, decoded, encoded, finished
-from streams.stores import MemoryStore, RocksStore
+from streams.state import ledger_store as saved_ledgers
+from streams.state.codecs import agency_month_key, encode_agency_month, row_key
+from streams.state.ledger_store import SavedLedgers, decoded, encoded, finished
+from streams.state.partition import Chunk, DossierFact, Partition
+from streams.state.stores import MemoryStore, RocksStore
 from tests.domain.events import Event
 from tests.domain.register import Register, listing_of, step_of, submission_of
 from tests.domain.worlds import busy_world, restated

@@ -11,8 +11,8 @@ from faust.types import TP
 
 from streams.app import HosoApp
 from streams.owned import Owned
-from streams.partition import Partition
-from streams.stores import MemoryStore
+from streams.state.partition import Partition
+from streams.state.stores import MemoryStore
 from streams.web import server
 from streams.web.server import STALE_SECONDS
 from tests.web.conftest import Connect

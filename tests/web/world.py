@@ -26,12 +26,12 @@ from streams.domain.definitions import DEFINITIONS
 from streams.kafka.partitioner import partition_for
 from streams.metrics import Instruments
 from streams.owned import Owned
-from streams.partition import Partition
 from streams.pipeline import judge, take_in
 from streams.reference import Reference
 from streams.register import Register
 from streams.settings import Settings, load
-from streams.stores import MemoryStore
+from streams.state.partition import Partition
+from streams.state.stores import MemoryStore
 from streams.tables import Tables
 from streams.web.server import WebServer
 

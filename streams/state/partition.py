@@ -5,7 +5,7 @@ behalf of the pipeline) and ``absorb_*`` (changelog rows, during recovery). Both
 state never loses a fact, whatever is read or taken in twice, late, or from another owner.
 
 What survives a crash: the rows a chunk names in its writes, once the broker has them. Ledgers are
-derived: restored where the store keeps them (:mod:`streams.saved_ledgers`), else folded anew.
+derived: restored where the store keeps them (:mod:`streams.state.ledger_store`), else folded anew.
 """
 
 from __future__ import annotations
@@ -29,8 +29,7 @@ from streams.domain.dossier import (
 )
 from streams.domain.ledger import AgencyLedger, Month
 from streams.domain.tally import Tally
-from streams.kept_months import KeptMonths
-from streams.rows import (
+from streams.state.codecs import (
     AgencyMonth,
     decode_agency_month,
     decode_agency_seen,
@@ -44,8 +43,9 @@ from streams.rows import (
     row_key,
     split_row_key,
 )
-from streams.saved_ledgers import Change, SavedLedgers
-from streams.stores import Store
+from streams.state.kept_months import KeptMonths
+from streams.state.ledger_store import Change, SavedLedgers
+from streams.state.stores import Store
 
 
 class Seen(NamedTuple):

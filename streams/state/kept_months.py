@@ -3,14 +3,14 @@
 ``agency-months`` has a row for each month that a chunk moved, most of which are overtaken by the
 next. Kept are the newest of each month before some offset of the log, and that offset; reading on
 from there gives what reading from the beginning would, whoever wrote them. They are compared with
-the ledgers after every start (:meth:`streams.partition.Partition.unpublished`).
+the ledgers after every start (:meth:`streams.state.partition.Partition.unpublished`).
 
 What survives a crash: what was kept last, all or nothing. Knows the store, not what rows mean.
 """
 
 from __future__ import annotations
 
-from streams.stores import Store
+from streams.state.stores import Store
 
 _ROW, _POSITION = b"month ", b"months"
 KEEP_ROWS = 1000

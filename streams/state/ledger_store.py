@@ -36,7 +36,7 @@ from streams.domain.catalogue import Service
 from streams.domain.dossier import Contribution
 from streams.domain.ledger import AgencyLedger, Month
 from streams.domain.tally import Tally
-from streams.stores import Store
+from streams.state.stores import Store
 
 logger = logging.getLogger(__name__)
 
