@@ -24,9 +24,9 @@ from streams.batching import Acknowledged
 from streams.metrics import Instruments
 from streams.owned import Owned
 from streams.pipeline import MENDABLE, Record, Verdict, Writes, judge, take_in
-from streams.reference import Reference
 from streams.settings import Settings
 from streams.tables import Tables
+from streams.views.reference_data import Reference
 
 logger = logging.getLogger(__name__)
 

@@ -24,11 +24,11 @@ from streams.domain.calendar import ZONE
 from streams.domain.definitions import DEFINITIONS
 from streams.kafka.heartbeat import Heartbeat
 from streams.metrics import Instruments
-from streams.reference import Reference
-from streams.register import Register
 from streams.settings import Settings
 from streams.standstill import Standstill
 from streams.tables import Tables
+from streams.views.published_months import Register
+from streams.views.reference_data import Reference
 from streams.web.server import WebServer
 
 logger = logging.getLogger(__name__)

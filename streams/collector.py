@@ -22,9 +22,9 @@ from streams.domain.indicators import Agency, Counts, counts, sums_by_kind
 from streams.domain.ledger import Months
 from streams.domain.targets import INDICATORS, Indicator, Targets
 from streams.kafka.partitioner import partition_for
-from streams.reference import Reference
 from streams.state.partition import NOT_SEEN
 from streams.tables import Tables
+from streams.views.reference_data import Reference
 
 _NO_MONTHS = Months()
 

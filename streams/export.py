@@ -22,10 +22,10 @@ from streams.domain.definitions import DEFINITIONS
 from streams.domain.indicators import Agency
 from streams.domain.ledger import Months
 from streams.domain.targets import Targets
-from streams.reference import Reference
-from streams.register import Register
 from streams.state.partition import Seen
 from streams.tables import Tables
+from streams.views.published_months import Register
+from streams.views.reference_data import Reference
 
 _EXPORTED = tuple(
     # When an agency was last heard of is known as of now only, not as of a past day.

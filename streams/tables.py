@@ -31,10 +31,10 @@ from streams.kafka.offsets import end_offsets
 from streams.owned import Owned, RecoveryReport
 from streams.pipeline import Outgoing, Writes, month_rows
 from streams.recounts import Recounts
-from streams.register import Live
 from streams.settings import Settings
 from streams.state.partition import NOT_SEEN, Partition
 from streams.state.stores import MemoryStore, RocksStore, Store
+from streams.views.published_months import Live
 
 logger = logging.getLogger(__name__)
 

@@ -17,10 +17,10 @@ from rich.table import Table
 from streams.cli.demo_worker import WorkerProcess, get_json
 from streams.cli.terminal import NOTHING, decimal, print_first_that_fits
 from streams.domain.calendar import PERIOD_KINDS, PeriodKind
-from streams.reference import Reference
-from streams.register import Register
-from streams.report import report_json
 from streams.simulator import Check, agrees, measure
+from streams.views.published_months import Register
+from streams.views.reference_data import Reference
+from streams.views.report import report_json
 
 _AGREE_SECONDS = 30.0
 _POLL_SECONDS = 0.1

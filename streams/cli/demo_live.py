@@ -21,10 +21,10 @@ from streams.cli.terminal import NOTHING, out, percent
 from streams.domain.calendar import ZONE
 from streams.domain.indicators import Figures
 from streams.domain.targets import INDICATORS, Indicator
-from streams.reference import Reference
-from streams.register import Register
 from streams.settings import Settings
 from streams.simulator import Scenario
+from streams.views.published_months import Register
+from streams.views.reference_data import Reference
 
 _REFRESH_SECONDS = 1.0
 _RATE_SECONDS = 10.0  # events a second are an average over the last of these

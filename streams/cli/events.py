@@ -97,7 +97,7 @@ async def _publish(file: Path, settings: Settings, topic: str | None) -> None:
 
 async def registered_agencies(settings: Settings) -> dict[str, frozenset[str]]:
     """The agencies on the broker and their sources; none where the topics are not there yet."""
-    from streams.reference import Reference
+    from streams.views.reference_data import Reference
 
     topics = [settings.topic(Topic.agencies), settings.topic(Topic.targets)]
     there = await topics_on_broker(settings)

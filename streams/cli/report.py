@@ -21,10 +21,10 @@ from streams.domain.calendar import PERIOD_KINDS, ZONE, PeriodKind
 from streams.domain.definitions import DEFINITIONS
 from streams.domain.indicators import GROUPS, Figures
 from streams.domain.targets import Indicator
-from streams.reference import Reference
-from streams.register import Register
-from streams.report import report_json
 from streams.settings import AsOf, Settings
+from streams.views.published_months import Register
+from streams.views.reference_data import Reference
+from streams.views.report import report_json
 
 
 class AsOfType(click.ParamType):

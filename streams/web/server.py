@@ -23,7 +23,7 @@ from streams.domain.calendar import PERIOD_KINDS, PeriodKind, period_of
 from streams.domain.catalogue import listing_on
 from streams.domain.definitions import DEFINITIONS
 from streams.kafka.partitioner import partition_for
-from streams.report import report_json
+from streams.views.report import report_json
 
 if TYPE_CHECKING:
     from streams.app import HosoApp

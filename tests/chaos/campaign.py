@@ -20,10 +20,10 @@ from aiokafka.errors import KafkaError
 
 from streams.kafka.offsets import end_offsets
 from streams.kafka.topics import catalogue, create_missing
-from streams.reference import Reference
-from streams.register import Register
-from streams.report import report_json
 from streams.settings import load
+from streams.views.published_months import Register
+from streams.views.reference_data import Reference
+from streams.views.report import report_json
 from tests.chaos.brokers import Apache, Brokers, Embedded
 from tests.chaos.faults import Faults
 from tests.chaos.portals import Country

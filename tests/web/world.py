@@ -27,12 +27,12 @@ from streams.kafka.partitioner import partition_for
 from streams.metrics import Instruments
 from streams.owned import Owned
 from streams.pipeline import judge, take_in
-from streams.reference import Reference
-from streams.register import Register
 from streams.settings import Settings, load
 from streams.state.partition import Partition
 from streams.state.stores import MemoryStore
 from streams.tables import Tables
+from streams.views.published_months import Register
+from streams.views.reference_data import Reference
 from streams.web.server import WebServer
 
 EXAMPLES = Path(__file__).parents[1] / "data" / "example_events.jsonl"

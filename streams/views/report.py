@@ -15,9 +15,9 @@ from streams.domain.calendar import PeriodKind, period_of
 from streams.domain.dossier import CHANNELS
 from streams.domain.indicators import Counts, Figures
 from streams.domain.targets import INDICATORS
-from streams.reference import Reference
-from streams.register import Register
 from streams.state.partition import NOT_SEEN, Seen
+from streams.views.published_months import Register
+from streams.views.reference_data import Reference
 
 
 def report_json(

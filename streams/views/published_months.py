@@ -20,10 +20,10 @@ from streams.domain.definitions import DEFINITIONS
 from streams.domain.indicators import Figures, report
 from streams.domain.ledger import Months
 from streams.kafka.view import CompactedView
-from streams.reference import Reference
 from streams.settings import Settings
 from streams.state.codecs import decode_agency_month, split_agency_month_key
 from streams.state.partition import NOT_SEEN, Seen, later
+from streams.views.reference_data import Reference
 
 _SLICE = 100
 
