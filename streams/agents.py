@@ -21,7 +21,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from schemas.decoder import Rejection
 from schemas.topics import EVENT_TOPICS, REFERENCE_TOPICS, Topic
 from streams.batching import Acknowledged
-from streams.metrics import Instruments
+from streams.metrics.catalogue import Instruments
 from streams.owned import Owned
 from streams.pipeline import MENDABLE, Record, Verdict, Writes, judge, take_in
 from streams.settings import Settings

@@ -19,11 +19,11 @@ from prometheus_client import CollectorRegistry
 from schemas.topics import EVENT_TOPICS, REFERENCE_TOPICS
 from streams.agents import Intake
 from streams.batching import BATCH_BYTES, BatchWriter, ChunkScheduler, ChunkSchema, Transport
-from streams.collector import StateCollector
 from streams.domain.calendar import ZONE
 from streams.domain.definitions import DEFINITIONS
 from streams.kafka.heartbeat import Heartbeat
-from streams.metrics import Instruments
+from streams.metrics.catalogue import Instruments
+from streams.metrics.collector import StateCollector
 from streams.settings import Settings
 from streams.standstill import Standstill
 from streams.tables import Tables

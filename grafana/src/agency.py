@@ -35,7 +35,7 @@ from grafana.src.panels import (
     Table,
 )
 from grafana.src.texts import CHANNELS, LAST_YEAR, PERIODS, TARGET, Text
-from streams import metrics
+from streams.metrics import catalogue as metrics
 
 TITLE = Text("Cơ quan", "Agency")
 DESCRIPTION = Text(

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-from streams import metrics
-from streams.metrics import Metric
+from streams.metrics import catalogue as metrics
+from streams.metrics.catalogue import Metric
 
 Indicator = Literal["services_with_dossiers", "online_processed"]
 INDICATORS: tuple[Indicator, ...] = ("services_with_dossiers", "online_processed")

@@ -21,7 +21,7 @@ from grafana.src.panels import (
     Table,
 )
 from grafana.src.texts import Text
-from streams import metrics
+from streams.metrics import catalogue as metrics
 
 TITLE = Text("Đường ống", "Pipeline")
 DESCRIPTION = Text(

@@ -21,7 +21,7 @@ from grafana.src.expressions import (
 from grafana.src.nation import NAMES
 from grafana.src.panels import COUNT, DURATION, MET, Column, Graph, Heading, Panel, Query, Table
 from grafana.src.texts import CHANNELS, LAST_YEAR, TARGET, Text
-from streams import metrics
+from streams.metrics import catalogue as metrics
 
 MINISTRIES_TITLE = Text("Bộ, ngành", "Ministries")
 MINISTRIES_DESCRIPTION = Text(

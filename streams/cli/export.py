@@ -73,7 +73,7 @@ def openmetrics(first: date, last: date, definition: str | None, output: Path | 
 async def _openmetrics(
     settings: Settings, first: date, last: date, definition: str, output: Path | None
 ) -> None:
-    from streams.export import write_openmetrics
+    from streams.metrics.backfill import write_openmetrics
 
     async with open_register(settings) as (register, reference):
         # Opened only now, so that a broker that does not answer leaves an older file as it was.

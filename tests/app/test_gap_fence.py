@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 from streams.agents import Intake
 from streams.kafka.offsets import end_offsets
 from streams.kafka.partitioner import partition_for
-from streams.metrics import Instruments
+from streams.metrics.catalogue import Instruments
 from streams.owned import Owned
 from streams.settings import load
 from streams.standstill import Standstill

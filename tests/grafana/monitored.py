@@ -23,9 +23,9 @@ from typing import Any, Self
 
 from aiokafka import AIOKafkaProducer
 
-from streams import metrics
 from streams.kafka.broker import EmbeddedBroker, die_with_parent, free_port
 from streams.kafka.partitioner import partition_for
+from streams.metrics import catalogue as metrics
 
 ROOT = Path(__file__).parents[2]
 AS_OF = "2022-08-25"

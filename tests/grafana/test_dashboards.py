@@ -18,7 +18,7 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models import dashboard as model
 
 from grafana.src import catalogue
-from streams import metrics
+from streams.metrics import catalogue as metrics
 from tests.grafana.dashboards import FILES, VARIABLES, loaded, name, panels, targets, with_variables
 
 ROOT = Path(__file__).parents[2]

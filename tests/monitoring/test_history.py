@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-from streams import metrics
 from streams.domain.calendar import ZONE
-from streams.export import end_of_day, write_openmetrics
+from streams.metrics import catalogue as metrics
+from streams.metrics.backfill import end_of_day, write_openmetrics
 from streams.settings import load
 from tests.app.site import PARTITIONS, Series, Site
 from tests.app.test_figures import EVENTS, EXPECTED

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from streams import metrics
+from streams.metrics import catalogue as metrics
 from tests.monitoring.site import PROMETHEUS
 
 RULES = sorted((PROMETHEUS / "rules").glob("*.yml"))

@@ -119,7 +119,7 @@ MUTANTS = (
     ),
     Mutant(
         "text of an earlier scrape",
-        "streams/collector.py",
+        "streams/metrics/collector.py",
         "            text = known.get(part)\n",
         "            text = next((t for p, t in known.items() if p[:3] == part[:3]), None)\n",
     ),

@@ -30,7 +30,7 @@ from schemas.topics import EVENT_TOPICS, Topic
 from streams.agents import Intake
 from streams.batching import BatchWriter, ChunkScheduler
 from streams.kafka.partitioner import partition_for
-from streams.metrics import Instruments
+from streams.metrics.catalogue import Instruments
 from streams.owned import Owned
 from streams.settings import load
 from streams.state.stores import NOTHING, MemoryStore

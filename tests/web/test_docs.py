@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from schemas.decoder import Reason
-from streams import metrics
 from streams.domain.calendar import PERIOD_KINDS
 from streams.domain.catalogue import LEVELS
 from streams.domain.definitions import DEFINITIONS
 from streams.domain.dossier import CHANNELS
 from streams.domain.targets import INDICATORS
+from streams.metrics import catalogue as metrics
 from streams.pipeline import OUTCOMES
 from tests.web.conftest import Connect
 from tests.web.test_services import path_of

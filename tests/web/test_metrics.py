@@ -21,12 +21,12 @@ from prometheus_client.openmetrics.parser import (
 from prometheus_client.parser import text_string_to_metric_families as parse
 
 from schemas.topics import EVENT_TOPICS, REFERENCE_TOPICS, Topic
-from streams import metrics
 from streams.domain.calendar import PERIOD_KINDS, previous_year
 from streams.domain.definitions import DEFINITIONS
 from streams.domain.targets import INDICATORS
 from streams.kafka.partitioner import partition_for
-from streams.metrics import Metric
+from streams.metrics import catalogue as metrics
+from streams.metrics.catalogue import Metric
 from streams.pipeline import OUTCOMES
 from streams.settings import load
 from tests.web.conftest import Connect

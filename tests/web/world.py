@@ -20,11 +20,11 @@ from prometheus_client import CollectorRegistry
 from schemas.topics import EVENT_TOPICS, REFERENCE_TOPICS, Topic
 from streams.agents import Intake
 from streams.app import HosoApp
-from streams.collector import StateCollector
 from streams.domain.calendar import ZONE
 from streams.domain.definitions import DEFINITIONS
 from streams.kafka.partitioner import partition_for
-from streams.metrics import Instruments
+from streams.metrics.catalogue import Instruments
+from streams.metrics.collector import StateCollector
 from streams.owned import Owned
 from streams.pipeline import judge, take_in
 from streams.settings import Settings, load

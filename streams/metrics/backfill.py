@@ -15,13 +15,13 @@ from typing import IO, cast
 
 from prometheus_client.utils import floatToGoString
 
-from streams import metrics
-from streams.collector import StateCollector
 from streams.domain.calendar import start_of_day
 from streams.domain.definitions import DEFINITIONS
 from streams.domain.indicators import Agency
 from streams.domain.ledger import Months
 from streams.domain.targets import Targets
+from streams.metrics import catalogue as metrics
+from streams.metrics.collector import StateCollector
 from streams.state.partition import Seen
 from streams.tables import Tables
 from streams.views.published_months import Register

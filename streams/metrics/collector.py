@@ -14,7 +14,6 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
-from streams import metrics
 from streams.domain.calendar import PERIOD_KINDS, period_of, previous_year, start_of_day
 from streams.domain.definitions import Definition
 from streams.domain.dossier import CHANNELS
@@ -22,6 +21,7 @@ from streams.domain.indicators import Agency, Counts, counts, sums_by_kind
 from streams.domain.ledger import Months
 from streams.domain.targets import INDICATORS, Indicator, Targets
 from streams.kafka.partitioner import partition_for
+from streams.metrics import catalogue as metrics
 from streams.state.partition import NOT_SEEN
 from streams.tables import Tables
 from streams.views.reference_data import Reference
