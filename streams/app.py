@@ -17,16 +17,16 @@ from faust.types import TP
 from prometheus_client import CollectorRegistry
 
 from schemas.topics import EVENT_TOPICS, REFERENCE_TOPICS
-from streams.agents import Intake
 from streams.batching import BATCH_BYTES, BatchWriter, ChunkScheduler, ChunkSchema, Transport
 from streams.domain.calendar import ZONE
 from streams.domain.definitions import DEFINITIONS
 from streams.kafka.heartbeat import Heartbeat
 from streams.metrics.catalogue import Instruments
 from streams.metrics.collector import StateCollector
+from streams.processing.intake import Intake
+from streams.processing.stuck_partitions import Standstill
+from streams.processing.tasks import Tables
 from streams.settings import Settings
-from streams.standstill import Standstill
-from streams.tables import Tables
 from streams.views.published_months import Register
 from streams.views.reference_data import Reference
 from streams.web.server import WebServer

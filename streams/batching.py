@@ -18,7 +18,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, Message
 
 from streams.kafka.fetched import leave_as_unpacked
-from streams.pipeline import Outgoing
+from streams.processing.chunk import Outgoing
 
 CHUNK_RECORDS = 4000
 """At most this many records are handed over, and kept in flight, together."""

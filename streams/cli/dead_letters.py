@@ -27,7 +27,7 @@ from streams.kafka.partitioner import partition_for
 from streams.settings import Settings
 
 if TYPE_CHECKING:
-    from streams.pipeline import Outgoing
+    from streams.processing.chunk import Outgoing
 
 _HEXDUMP_BYTES = 4096
 

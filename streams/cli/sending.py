@@ -104,7 +104,7 @@ class Outbox:
             await self._pending.popleft()
 
     async def _enqueue(self, messages: list[Message]) -> None:
-        from streams.pipeline import Outgoing
+        from streams.processing.chunk import Outgoing
 
         groups: Mapping[tuple[Topic, int], list[Outgoing]] = defaultdict(list)
         for topic, key, value in messages:

@@ -22,8 +22,8 @@ from streams.domain.ledger import Months
 from streams.domain.targets import Targets
 from streams.metrics import catalogue as metrics
 from streams.metrics.collector import StateCollector
+from streams.processing.tasks import Tables
 from streams.state.partition import Seen
-from streams.tables import Tables
 from streams.views.published_months import Register
 from streams.views.reference_data import Reference
 

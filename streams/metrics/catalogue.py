@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 
-from streams.pipeline import OUTCOMES
+from streams.processing.chunk import OUTCOMES
 
 # A `_created` series beside every counter says nothing that a dashboard needs.
 disable_created_metrics()  # type: ignore[no-untyped-call]

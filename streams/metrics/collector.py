@@ -22,8 +22,8 @@ from streams.domain.ledger import Months
 from streams.domain.targets import INDICATORS, Indicator, Targets
 from streams.kafka.partitioner import partition_for
 from streams.metrics import catalogue as metrics
+from streams.processing.tasks import Tables
 from streams.state.partition import NOT_SEEN
-from streams.tables import Tables
 from streams.views.reference_data import Reference
 
 _NO_MONTHS = Months()

@@ -10,16 +10,16 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from prometheus_client import CollectorRegistry
 
-from streams.agents import Intake
 from streams.kafka.offsets import end_offsets
 from streams.kafka.partitioner import partition_for
 from streams.metrics.catalogue import Instruments
-from streams.owned import Owned
+from streams.processing.intake import Intake
+from streams.processing.stuck_partitions import Standstill
+from streams.processing.task import Owned
+from streams.processing.tasks import Tables
 from streams.settings import load
-from streams.standstill import Standstill
 from streams.state.partition import Partition
 from streams.state.stores import MemoryStore
-from streams.tables import Tables
 from tests.app.site import PARTITIONS, Site
 from tests.domain.events import listed, registered, submitted
 from tests.domain.register import Register

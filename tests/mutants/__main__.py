@@ -39,7 +39,7 @@ MUTANTS = (
     ),
     Mutant(
         "ack before write",
-        "streams/agents.py",
+        "streams/processing/intake.py",
         "                batches = await asyncio.gather(*await handed_over)\n",
         "                event.ack()\n"
         "                batches = await asyncio.gather(*await handed_over)\n",
@@ -55,13 +55,13 @@ MUTANTS = (
     ),
     Mutant(
         "off-by-one fence",
-        "streams/agents.py",
+        "streams/processing/intake.py",
         "            if record.offset > expected:\n",
         "            if record.offset > expected + 1:\n",
     ),
     Mutant(
         "processing time for event time",
-        "streams/pipeline.py",
+        "streams/processing/chunk.py",
         "    at = instant_us(data.at)\n",
         "    at = record.timestamp * 1000\n",
     ),
@@ -73,14 +73,14 @@ MUTANTS = (
     ),
     Mutant(
         "swallowed exception",
-        "streams/agents.py",
+        "streams/processing/intake.py",
         '            self._fatal(f"rows of a chunk of {topic} could not be written: {error!r}")\n'
         "            return False\n",
         "            pass\n",
     ),
     Mutant(
         "stale rows after revoke",
-        "streams/tables.py",
+        "streams/processing/tasks.py",
         "        self._assigned = False\n"
         "        for owned in self.owned.values():\n"
         "            owned.ready = False\n",
@@ -88,13 +88,13 @@ MUTANTS = (
     ),
     Mutant(
         "no wait for acks",
-        "streams/agents.py",
+        "streams/processing/intake.py",
         "                batches = await asyncio.gather(*await handed_over)\n",
         "                await handed_over\n                batches = []\n",
     ),
     Mutant(
         "emptied month not published",
-        "streams/tables.py",
+        "streams/processing/tasks.py",
         "partition.unpublished() | unread",
         "partition.unpublished()",
     ),
@@ -113,7 +113,7 @@ MUTANTS = (
     ),
     Mutant(
         "committed past what is taken in",
-        "streams/tables.py",
+        "streams/processing/tasks.py",
         "        return min(offset, owned.partition.progress.get(topic, 0)) or None\n",
         "        return offset\n",
     ),

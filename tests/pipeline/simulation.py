@@ -27,14 +27,14 @@ from intervaltree import IntervalTree  # type: ignore[import-untyped]
 from prometheus_client import CollectorRegistry
 
 from schemas.topics import EVENT_TOPICS, Topic
-from streams.agents import Intake
 from streams.batching import BatchWriter, ChunkScheduler
 from streams.kafka.partitioner import partition_for
 from streams.metrics.catalogue import Instruments
-from streams.owned import Owned
+from streams.processing.intake import Intake
+from streams.processing.task import Owned
+from streams.processing.tasks import Tables
 from streams.settings import load
 from streams.state.stores import NOTHING, MemoryStore
-from streams.tables import Tables
 
 SETTINGS = load(topic_prefix="", app_id="sim", partitions=2)
 START_MS = 16_725_225_600_000  # the year 2500: facts of busy worlds reach to 2400

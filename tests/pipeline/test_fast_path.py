@@ -21,7 +21,7 @@ from pydantic import TypeAdapter
 from schemas.fast_path import instant_us
 from schemas.instants import DatedInstant, epoch_us
 from schemas.topics import Topic
-from streams.pipeline import judge, judge_in_full, plain_fact
+from streams.processing.chunk import judge, judge_in_full, plain_fact
 from tests.schemas.samples import good, wire
 
 SHORT = (Topic.submissions, Topic.processing)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from streams.batching import BatchWriter
-from streams.tables import Tables
+from streams.processing.tasks import Tables
 from tests.pipeline.simulation import SETTINGS
 
 

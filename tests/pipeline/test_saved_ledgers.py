@@ -21,7 +21,7 @@ import rocksdict
 from streams.domain.dossier import Contribution
 from streams.domain.ledger import AgencyLedger, ServiceLedger
 from streams.kafka.partitioner import partition_for
-from streams.recount import recount
+from streams.processing.comparison import recount
 from streams.state import ledger_store as saved_ledgers
 from streams.state.codecs import agency_month_key, encode_agency_month, row_key
 from streams.state.ledger_store import SavedLedgers, decoded, encoded, finished

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from streams.standstill import LOOKS, At, Standstill
+from streams.processing.stuck_partitions import LOOKS, At, Standstill
 from tests.web.world import World
 
 AT = ("hoso.processing", 11)

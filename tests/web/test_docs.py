@@ -16,7 +16,7 @@ from streams.domain.definitions import DEFINITIONS
 from streams.domain.dossier import CHANNELS
 from streams.domain.targets import INDICATORS
 from streams.metrics import catalogue as metrics
-from streams.pipeline import OUTCOMES
+from streams.processing.chunk import OUTCOMES
 from tests.web.conftest import Connect
 from tests.web.test_services import path_of
 from tests.web.world import World

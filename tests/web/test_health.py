@@ -10,7 +10,7 @@ import pytest
 from faust.types import TP
 
 from streams.app import HosoApp
-from streams.owned import Owned
+from streams.processing.task import Owned
 from streams.state.partition import Partition
 from streams.state.stores import MemoryStore
 from streams.web import server

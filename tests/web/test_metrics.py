@@ -27,7 +27,7 @@ from streams.domain.targets import INDICATORS
 from streams.kafka.partitioner import partition_for
 from streams.metrics import catalogue as metrics
 from streams.metrics.catalogue import Metric
-from streams.pipeline import OUTCOMES
+from streams.processing.chunk import OUTCOMES
 from streams.settings import load
 from tests.web.conftest import Connect
 from tests.web.test_indicators import assign, random_world

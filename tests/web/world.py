@@ -18,19 +18,19 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from schemas.topics import EVENT_TOPICS, REFERENCE_TOPICS, Topic
-from streams.agents import Intake
 from streams.app import HosoApp
 from streams.domain.calendar import ZONE
 from streams.domain.definitions import DEFINITIONS
 from streams.kafka.partitioner import partition_for
 from streams.metrics.catalogue import Instruments
 from streams.metrics.collector import StateCollector
-from streams.owned import Owned
-from streams.pipeline import judge, take_in
+from streams.processing.chunk import judge, take_in
+from streams.processing.intake import Intake
+from streams.processing.task import Owned
+from streams.processing.tasks import Tables
 from streams.settings import Settings, load
 from streams.state.partition import Partition
 from streams.state.stores import MemoryStore
-from streams.tables import Tables
 from streams.views.published_months import Register
 from streams.views.reference_data import Reference
 from streams.web.server import WebServer

@@ -1,6 +1,6 @@
 """Restored ledgers are recounted while the worker works: one partition at a time, and slowly.
 
-What a recount compares is in :mod:`streams.recount`. Survives nothing: a partition that was not
+What a recount compares is in :mod:`streams.processing.comparison`. Survives nothing: a partition that was not
 compared to its end is compared again after the next start.
 """
 
@@ -11,8 +11,8 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 
-from streams.owned import Owned
-from streams.recount import recount
+from streams.processing.comparison import recount
+from streams.processing.task import Owned
 
 logger = logging.getLogger(__name__)
 

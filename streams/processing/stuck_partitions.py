@@ -17,8 +17,8 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from streams.owned import Owned
-from streams.tables import Tables
+from streams.processing.task import Owned
+from streams.processing.tasks import Tables
 
 logger = logging.getLogger(__name__)
 
