@@ -17,6 +17,7 @@ from faust.types import TP
 from prometheus_client import CollectorRegistry
 
 from schemas.topics import EVENT_TOPICS, REFERENCE_TOPICS
+from streams.api.server import WebServer
 from streams.batching import BATCH_BYTES, BatchWriter, ChunkScheduler, ChunkSchema, Transport
 from streams.domain.calendar import ZONE
 from streams.domain.definitions import DEFINITIONS
@@ -29,7 +30,6 @@ from streams.processing.tasks import Tables
 from streams.settings import Settings
 from streams.views.published_months import Register
 from streams.views.reference_data import Reference
-from streams.web.server import WebServer
 
 logger = logging.getLogger(__name__)
 

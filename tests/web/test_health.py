@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from faust.types import TP
 
+from streams.api import server
+from streams.api.server import STALE_SECONDS
 from streams.app import HosoApp
 from streams.processing.task import Owned
 from streams.state.partition import Partition
 from streams.state.stores import MemoryStore
-from streams.web import server
-from streams.web.server import STALE_SECONDS
 from tests.web.conftest import Connect
 from tests.web.world import World
 

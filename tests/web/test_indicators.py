@@ -14,11 +14,11 @@ import pytest
 from yarl import URL
 
 from schemas.topics import Topic
+from streams.api import server
 from streams.domain.calendar import PERIOD_KINDS, PeriodKind
 from streams.domain.definitions import DEFINITIONS
 from streams.domain.targets import INDICATORS
 from streams.settings import Settings, load
-from streams.web import server
 from tests.web.conftest import Connect
 from tests.web.world import (
     EXAMPLES,

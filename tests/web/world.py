@@ -18,6 +18,7 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from schemas.topics import EVENT_TOPICS, REFERENCE_TOPICS, Topic
+from streams.api.server import WebServer
 from streams.app import HosoApp
 from streams.domain.calendar import ZONE
 from streams.domain.definitions import DEFINITIONS
@@ -33,7 +34,6 @@ from streams.state.partition import Partition
 from streams.state.stores import MemoryStore
 from streams.views.published_months import Register
 from streams.views.reference_data import Reference
-from streams.web.server import WebServer
 
 EXAMPLES = Path(__file__).parents[1] / "data" / "example_events.jsonl"
 NOW = datetime(2022, 8, 25, 9, 30, tzinfo=ZONE)
@@ -60,7 +60,7 @@ def _no_writer() -> Any:
 
 @dataclass
 class World:
-    """What :class:`streams.web.server.WebServer` needs of an app, by the same names."""
+    """What :class:`streams.api.server.WebServer` needs of an app, by the same names."""
 
     settings: Settings = field(default_factory=lambda: load({}))
     owns: frozenset[int] | None = None
