@@ -26,7 +26,7 @@ from streams.kafka.partitioner import partition_for
 from streams.views.report import report_json
 
 if TYPE_CHECKING:
-    from streams.app import HosoApp
+    from streams.runtime.app import HosoApp
 
 logger = logging.getLogger(__name__)
 

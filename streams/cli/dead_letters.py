@@ -265,7 +265,7 @@ async def _send(settings: Settings, good: Mapping[Topic, list[Outgoing]]) -> Non
     """Return when the broker has acknowledged everything. Raises KafkaError."""
     from aiokafka import AIOKafkaProducer
 
-    from streams.batching import BATCH_BYTES, BatchWriter
+    from streams.runtime.faust_driver import BATCH_BYTES, BatchWriter
 
     producer = AIOKafkaProducer(
         **settings.client_options(),

@@ -45,7 +45,7 @@ class Commands(click.Group):
         "streams.kafka.topics.TopicError",
         "streams.kafka.view.MissingTopicError",
         "streams.kafka.view.ViewFailedError",
-        "streams.worker.WrongPartitionsError",
+        "streams.runtime.process.WrongPartitionsError",
         "streams.state.stores.StoreInUseError",
     }
 

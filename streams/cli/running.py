@@ -126,7 +126,7 @@ async def prepare_topics(settings: Settings) -> None:
 def topic_specs(settings: Settings) -> list[Any]:
     """The topics of the contract and the changelogs, as ``TopicSpec``."""
     from streams.kafka.topics import catalogue
-    from streams.worker import CHANGELOGS
+    from streams.runtime.process import CHANGELOGS
 
     changelogs = [settings.changelog(table) for table in CHANGELOGS]
     return catalogue(settings.topic_prefix, settings.partitions, settings.replication, changelogs)

@@ -16,7 +16,7 @@ from streams.kafka.partitioner import partition_for
 from streams.settings import Settings
 
 if TYPE_CHECKING:
-    from streams.batching import Acknowledged
+    from streams.runtime.faust_driver import Acknowledged
 
 HEADERS = (("content-type", b"application/cloudevents+json"),)
 
@@ -55,7 +55,7 @@ class Outbox:
     async def __aenter__(self) -> Self:
         from aiokafka import AIOKafkaProducer
 
-        from streams.batching import BATCH_BYTES, BatchWriter
+        from streams.runtime.faust_driver import BATCH_BYTES, BatchWriter
 
         self._producer = AIOKafkaProducer(
             **self._settings.client_options(),

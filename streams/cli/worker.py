@@ -25,7 +25,7 @@ def worker() -> None:
     settings = load_settings()
     run(examine_topics(settings))
     _refuse_taken(settings)
-    from streams import worker as worker_
+    from streams.runtime import process as worker_
 
     with worker_.hold_data(settings):
         logs.configure(settings)

@@ -20,11 +20,11 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from schemas.decoder import Rejection
 from schemas.topics import EVENT_TOPICS, REFERENCE_TOPICS, Topic
-from streams.batching import Acknowledged
 from streams.metrics.catalogue import Instruments
 from streams.processing.chunk import MENDABLE, Record, Verdict, Writes, judge, take_in
 from streams.processing.task import Owned
 from streams.processing.tasks import Tables
+from streams.runtime.faust_driver import Acknowledged
 from streams.settings import Settings
 from streams.views.reference_data import Reference
 

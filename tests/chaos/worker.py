@@ -42,16 +42,16 @@ def main() -> None:
     time.time = moved_time  # before anything else takes hold of it
     from aiokafka.producer.message_accumulator import BatchBuilder
 
-    import streams.app
-    import streams.worker
+    import streams.runtime.app
+    import streams.runtime.process
     from streams.cli import main as hoso
 
-    right = streams.app.system_clock
+    right = streams.runtime.app.system_clock
 
     def clock() -> datetime:
         return right() + timedelta(seconds=offset())
 
-    streams.worker.create_app = partial(streams.app.create_app, clock=clock)  # type: ignore[attr-defined]
+    streams.runtime.process.create_app = partial(streams.runtime.app.create_app, clock=clock)  # type: ignore[attr-defined]
     append = BatchBuilder.append
 
     def stamped(self: Any, *, timestamp: int | None, **record: Any) -> Any:

@@ -169,7 +169,7 @@ def test_two_workers_cannot_share_a_data_directory(
     hoso: Hoso, on_broker: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from streams import settings
-    from streams.worker import hold_data
+    from streams.runtime.process import hold_data
 
     monkeypatch.setenv("HOSO_STORE", "rocksdb")
     monkeypatch.setenv("HOSO_DATA_DIR", str(tmp_path))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from streams.kafka.heartbeat import Heartbeat
+from streams.runtime.heartbeat import Heartbeat
 
 
 class Coordinator:

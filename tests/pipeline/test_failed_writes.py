@@ -12,8 +12,8 @@ from aiokafka.errors import KafkaTimeoutError
 from faust.types import TP
 from orjson import dumps
 
-from streams.batching import Acknowledged
 from streams.kafka.partitioner import partition_for
+from streams.runtime.faust_driver import Acknowledged
 from tests.domain.events import submitted
 from tests.web.world import World, register
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from streams.batching import BatchWriter
 from streams.processing.tasks import Tables
+from streams.runtime.faust_driver import BatchWriter
 from tests.pipeline.simulation import SETTINGS
 
 

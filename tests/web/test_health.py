@@ -11,8 +11,8 @@ from faust.types import TP
 
 from streams.api import server
 from streams.api.server import STALE_SECONDS
-from streams.app import HosoApp
 from streams.processing.task import Owned
+from streams.runtime.app import HosoApp
 from streams.state.partition import Partition
 from streams.state.stores import MemoryStore
 from tests.web.conftest import Connect

@@ -19,7 +19,6 @@ from prometheus_client import CollectorRegistry
 
 from schemas.topics import EVENT_TOPICS, REFERENCE_TOPICS, Topic
 from streams.api.server import WebServer
-from streams.app import HosoApp
 from streams.domain.calendar import ZONE
 from streams.domain.definitions import DEFINITIONS
 from streams.kafka.partitioner import partition_for
@@ -29,6 +28,7 @@ from streams.processing.chunk import judge, take_in
 from streams.processing.intake import Intake
 from streams.processing.task import Owned
 from streams.processing.tasks import Tables
+from streams.runtime.app import HosoApp
 from streams.settings import Settings, load
 from streams.state.partition import Partition
 from streams.state.stores import MemoryStore

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 import faust
 from prometheus_client import CollectorRegistry
 
-from streams.app import create_app
 from streams.kafka.topics import catalogue, create_missing
+from streams.runtime.app import create_app
 from streams.settings import Settings
 from streams.state.stores import StoreInUseError
 

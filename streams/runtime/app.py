@@ -18,15 +18,21 @@ from prometheus_client import CollectorRegistry
 
 from schemas.topics import EVENT_TOPICS, REFERENCE_TOPICS
 from streams.api.server import WebServer
-from streams.batching import BATCH_BYTES, BatchWriter, ChunkScheduler, ChunkSchema, Transport
 from streams.domain.calendar import ZONE
 from streams.domain.definitions import DEFINITIONS
-from streams.kafka.heartbeat import Heartbeat
 from streams.metrics.catalogue import Instruments
 from streams.metrics.collector import StateCollector
 from streams.processing.intake import Intake
 from streams.processing.stuck_partitions import Standstill
 from streams.processing.tasks import Tables
+from streams.runtime.faust_driver import (
+    BATCH_BYTES,
+    BatchWriter,
+    ChunkScheduler,
+    ChunkSchema,
+    Transport,
+)
+from streams.runtime.heartbeat import Heartbeat
 from streams.settings import Settings
 from streams.views.published_months import Register
 from streams.views.reference_data import Reference
