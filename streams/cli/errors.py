@@ -43,8 +43,8 @@ class Commands(click.Group):
         "streams.settings.SettingsError",
         "streams.kafka.broker.BrokerError",
         "streams.kafka.topics.TopicError",
-        "streams.kafka.view.MissingTopicError",
-        "streams.kafka.view.ViewFailedError",
+        "streams.kafka.compacted_view.MissingTopicError",
+        "streams.kafka.compacted_view.ViewFailedError",
         "streams.runtime.process.WrongPartitionsError",
         "streams.state.stores.StoreInUseError",
     }

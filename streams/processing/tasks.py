@@ -25,7 +25,7 @@ from pathlib import Path
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from schemas.topics import EVENT_TOPICS, REFERENCE_TOPICS, Topic
-from streams.kafka.catching_up import LogReader
+from streams.kafka.log_reader import LogReader
 from streams.kafka.offsets import end_offsets
 from streams.processing.chunk import Outgoing, Writes, month_rows
 from streams.processing.task import Owned, RecoveryReport

@@ -17,7 +17,7 @@ from faust import Schema
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, Message
 
-from streams.kafka.fetched import leave_as_unpacked
+from streams.kafka.aiokafka_internals import leave_as_unpacked
 from streams.processing.chunk import Outgoing
 
 CHUNK_RECORDS = 4000

@@ -19,7 +19,7 @@ from streams.domain.calendar import PeriodKind
 from streams.domain.definitions import DEFINITIONS
 from streams.domain.indicators import Figures, report
 from streams.domain.ledger import Months
-from streams.kafka.view import CompactedView
+from streams.kafka.compacted_view import CompactedView
 from streams.settings import Settings
 from streams.state.codecs import decode_agency_month, split_agency_month_key
 from streams.state.partition import NOT_SEEN, Seen, later

@@ -19,8 +19,8 @@ from schemas.events import RegisteredEvent, TargetEvent
 from schemas.topics import Topic
 from streams.domain.indicators import Agency
 from streams.domain.targets import Targets
+from streams.kafka.compacted_view import CompactedView
 from streams.kafka.partitioner import partition_for
-from streams.kafka.view import CompactedView
 from streams.settings import Settings
 
 _Entry = RegisteredEvent | TargetEvent

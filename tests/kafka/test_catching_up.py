@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from streams.kafka.catching_up import LogReader
+from streams.kafka.log_reader import LogReader
 from tests.conftest import Broker
 from tests.kafka.clients import COMPACT, make_topic, producer, send_batch
 
@@ -50,7 +50,7 @@ async def test_all_who_ask_together_get_their_own_rows_from_one_consumer(
         started += 1
         return AIOKafkaConsumer(**options)
 
-    monkeypatch.setattr("streams.kafka.catching_up.AIOKafkaConsumer", counting)
+    monkeypatch.setattr("streams.kafka.log_reader.AIOKafkaConsumer", counting)
     reader = LogReader(broker.client_options)
     tps = [TopicPartition(topic, n) for n in range(4)]
     takes = [Taken() for _ in tps]

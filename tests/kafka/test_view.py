@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaProducer, ConsumerRecord
 
-import streams.kafka.view
+import streams.kafka.compacted_view
 from streams.kafka.broker import EmbeddedBroker, free_port
+from streams.kafka.compacted_view import CompactedView, MissingTopicError, ViewFailedError
 from streams.kafka.offsets import end_offsets
 from streams.kafka.partitioner import partition_for
-from streams.kafka.view import CompactedView, MissingTopicError, ViewFailedError
 from tests.conftest import Broker
 from tests.kafka.apache import ApacheKafka
 from tests.kafka.clients import COMPACT, make_topic, producer, send_batch, until
@@ -93,7 +93,7 @@ async def test_refreshes_at_the_same_time_share_one_question(
         return await end_offsets(*arguments)
 
     async with view(broker, topic) as agencies:
-        monkeypatch.setattr(streams.kafka.view, "end_offsets", counted)
+        monkeypatch.setattr(streams.kafka.compacted_view, "end_offsets", counted)
         await asyncio.gather(*(agencies.refresh() for _ in range(100)))
         assert questions == 1
 
@@ -113,7 +113,7 @@ async def test_a_refresh_does_not_trust_a_question_asked_before_it(
         return ends
 
     async with producer(broker) as sender, view(broker, topic) as agencies:
-        monkeypatch.setattr(streams.kafka.view, "end_offsets", held_back)
+        monkeypatch.setattr(streams.kafka.compacted_view, "end_offsets", held_back)
         early = asyncio.create_task(agencies.refresh())
         await asked.wait()
         await sender.send_and_wait(topic, b"1", key=b"H56")

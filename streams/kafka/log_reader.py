@@ -16,7 +16,7 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from streams.kafka.fetched import leave_as_unpacked
+from streams.kafka.aiokafka_internals import leave_as_unpacked
 from streams.kafka.offsets import end_offsets
 
 _POLL_MS = 500
