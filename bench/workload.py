@@ -52,7 +52,7 @@ class Workload(NamedTuple):
 
 def agencies() -> list[tuple[str, str, str]]:
     """(code, name, kind) of the 91 agencies."""
-    with (files("streams") / "reference" / "agencies.csv").open(encoding="utf-8") as lines:
+    with (files("streams") / "data" / "agencies.csv").open(encoding="utf-8") as lines:
         return [(row["code"], row["name"], row["kind"]) for row in csv.DictReader(lines)]
 
 

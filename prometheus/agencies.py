@@ -1,7 +1,7 @@
 """Generate ``rules/agencies.yml``: the names of agencies and groups, for alerts and panels.
 
 Workers export codes only. ``python prometheus/agencies.py`` writes the file from
-``streams/reference/agencies.csv``; a test compares.
+``streams/data/agencies.csv``; a test compares.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from streams.domain.indicators import GROUP_NAMES, NATIONAL
 
 HERE = Path(__file__).parent
-AGENCIES = HERE.parent / "streams" / "reference" / "agencies.csv"
+AGENCIES = HERE.parent / "streams" / "data" / "agencies.csv"
 RULES = HERE / "rules" / "agencies.yml"
 
 
@@ -26,7 +26,7 @@ def rules() -> str:
     with AGENCIES.open(encoding="utf-8", newline="") as file:
         scopes += [(row["code"], row["kind"], row["name"]) for row in csv.DictReader(file)]
     lines = [
-        "# Written by prometheus/agencies.py from streams/reference/agencies.csv; do not edit.",
+        "# Written by prometheus/agencies.py from streams/data/agencies.csv; do not edit.",
         "groups:",
         "  - name: hoso-scopes",
         "    rules:",

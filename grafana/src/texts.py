@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 Language = Literal["vi", "en"]
 LANGUAGES: tuple[Language, ...] = ("vi", "en")
 
-_AGENCIES = Path(__file__).parents[2] / "streams" / "reference" / "agencies.csv"
+_AGENCIES = Path(__file__).parents[2] / "streams" / "data" / "agencies.csv"
 
 
 class Text(NamedTuple):

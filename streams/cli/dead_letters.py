@@ -27,7 +27,7 @@ from streams.kafka.partitioner import partition_for
 from streams.settings import Settings
 
 if TYPE_CHECKING:
-    from streams.processing.chunk import Outgoing
+    from streams.kafka.batch_writer import Outgoing
 
 _HEXDUMP_BYTES = 4096
 
@@ -265,7 +265,7 @@ async def _send(settings: Settings, good: Mapping[Topic, list[Outgoing]]) -> Non
     """Return when the broker has acknowledged everything. Raises KafkaError."""
     from aiokafka import AIOKafkaProducer
 
-    from streams.runtime.faust_driver import BATCH_BYTES, BatchWriter
+    from streams.kafka.batch_writer import BATCH_BYTES, BatchWriter
 
     producer = AIOKafkaProducer(
         **settings.client_options(),

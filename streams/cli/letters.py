@@ -16,7 +16,7 @@ from streams.domain.calendar import ZONE
 from streams.settings import Settings
 
 if TYPE_CHECKING:
-    from streams.processing.chunk import Outgoing
+    from streams.kafka.batch_writer import Outgoing
 
 
 class Letter(NamedTuple):
@@ -93,7 +93,7 @@ def judge_again(
     letters: Iterable[Letter], agencies: Mapping[str, frozenset[str]], now_ms: int, *, rekey: bool
 ) -> Judged:
     """Judge each letter as a worker would that found its record on the topic now."""
-    from streams.processing.chunk import Outgoing
+    from streams.kafka.batch_writer import Outgoing
 
     judged = Judged()
     for letter in letters:

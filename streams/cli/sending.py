@@ -16,7 +16,7 @@ from streams.kafka.partitioner import partition_for
 from streams.settings import Settings
 
 if TYPE_CHECKING:
-    from streams.runtime.faust_driver import Acknowledged
+    from streams.kafka.batch_writer import Acknowledged
 
 HEADERS = (("content-type", b"application/cloudevents+json"),)
 
@@ -55,7 +55,7 @@ class Outbox:
     async def __aenter__(self) -> Self:
         from aiokafka import AIOKafkaProducer
 
-        from streams.runtime.faust_driver import BATCH_BYTES, BatchWriter
+        from streams.kafka.batch_writer import BATCH_BYTES, BatchWriter
 
         self._producer = AIOKafkaProducer(
             **self._settings.client_options(),
@@ -104,7 +104,7 @@ class Outbox:
             await self._pending.popleft()
 
     async def _enqueue(self, messages: list[Message]) -> None:
-        from streams.processing.chunk import Outgoing
+        from streams.kafka.batch_writer import Outgoing
 
         groups: Mapping[tuple[Topic, int], list[Outgoing]] = defaultdict(list)
         for topic, key, value in messages:

@@ -1,8 +1,8 @@
 """The catalogue of metric names, and the instruments that count what this process did.
 
-State (how many services, which share) is read from the tables by :mod:`streams.metrics.collector` at
-scrape time; only events of this process are counted here. The registry is a parameter, never the
-global one.
+State (how many services, which share) is read from the tables by
+:mod:`streams.metrics.collector` at scrape time; only events of this process are counted here.
+The registry is a parameter, never the global one.
 """
 
 from __future__ import annotations

@@ -35,6 +35,7 @@ from schemas.topics import EVENT_TOPICS, Topic
 from streams.domain import dossier
 from streams.domain.catalogue import Listing
 from streams.domain.dossier import Step, Submission
+from streams.kafka.batch_writer import Headers, Outgoing
 from streams.kafka.partitioner import partition_for
 from streams.state.codecs import (
     agency_month_key,
@@ -46,8 +47,6 @@ from streams.state.partition import Chunk, DossierFact, Partition
 
 Outcome = Literal["applied", "duplicate", "superseded", "rejected", "forwarded"]
 OUTCOMES: tuple[Outcome, ...] = ("applied", "duplicate", "superseded", "rejected", "forwarded")
-
-Headers = Sequence[tuple[str, bytes]]
 
 MENDABLE = frozenset({Reason.unknown_agency, Reason.source_not_allowed})
 """Reasons that newer reference data may lift: worth a second look before they stand."""
@@ -62,14 +61,6 @@ class Record(Protocol):
     key: bytes | None
     value: bytes | None
     headers: Headers
-
-
-class Outgoing(NamedTuple):
-    """A record to be written."""
-
-    key: bytes | None
-    value: bytes | None
-    headers: Headers = ()
 
 
 class Tombstone(NamedTuple):

@@ -4,8 +4,8 @@ One agent takes in all five topics that portals and officials write to. No excep
 (Faust would acknowledge the events of an escaping one): bad input is a dead letter, and what a
 restart must settle ends the process through ``fatal``.
 
-What survives a crash at any point: see :mod:`streams.processing.chunk` (nothing is acknowledged before the
-broker has its rows) and :mod:`streams.processing.tasks` (what is read back).
+What survives a crash at any point: see :mod:`streams.processing.chunk` (nothing is acknowledged
+before the broker has its rows) and :mod:`streams.processing.tasks` (what is read back).
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from schemas.decoder import Rejection
 from schemas.topics import EVENT_TOPICS, REFERENCE_TOPICS, Topic
+from streams.kafka.batch_writer import Acknowledged
 from streams.metrics.catalogue import Instruments
 from streams.processing.chunk import MENDABLE, Record, Verdict, Writes, judge, take_in
 from streams.processing.task import Owned
 from streams.processing.tasks import Tables
-from streams.runtime.faust_driver import Acknowledged
 from streams.settings import Settings
 from streams.views.reference_data import Reference
 

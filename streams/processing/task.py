@@ -1,6 +1,7 @@
 """What one worker knows of a partition number it has been assigned, beside the partition's state.
 
-Plain data, changed by :mod:`streams.processing.tasks` and :mod:`streams.processing.intake`. Survives nothing.
+Plain data, changed by :mod:`streams.processing.tasks` and :mod:`streams.processing.intake`.
+Survives nothing.
 """
 
 from __future__ import annotations

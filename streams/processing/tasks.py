@@ -25,12 +25,12 @@ from pathlib import Path
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from schemas.topics import EVENT_TOPICS, REFERENCE_TOPICS, Topic
+from streams.kafka.batch_writer import Acknowledged, BatchWriter, Outgoing
 from streams.kafka.log_reader import LogReader
 from streams.kafka.offsets import end_offsets
-from streams.processing.chunk import Outgoing, Writes, month_rows
+from streams.processing.chunk import Writes, month_rows
 from streams.processing.task import Owned, RecoveryReport
 from streams.processing.verify import Recounts
-from streams.runtime.faust_driver import Acknowledged, BatchWriter
 from streams.settings import Settings
 from streams.state.partition import NOT_SEEN, Partition
 from streams.state.stores import MemoryStore, RocksStore, Store

@@ -1,7 +1,7 @@
 """Restored ledgers are recounted while the worker works: one partition at a time, and slowly.
 
-What a recount compares is in :mod:`streams.processing.comparison`. Survives nothing: a partition that was not
-compared to its end is compared again after the next start.
+What a recount compares is in :mod:`streams.state.comparison`. Survives nothing: a partition that
+was not compared to its end is compared again after the next start.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 
-from streams.processing.comparison import recount
 from streams.processing.task import Owned
+from streams.state.comparison import recount
 
 logger = logging.getLogger(__name__)
 

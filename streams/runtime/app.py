@@ -20,14 +20,13 @@ from schemas.topics import EVENT_TOPICS, REFERENCE_TOPICS
 from streams.api.server import WebServer
 from streams.domain.calendar import ZONE
 from streams.domain.definitions import DEFINITIONS
+from streams.kafka.batch_writer import BATCH_BYTES, BatchWriter
 from streams.metrics.catalogue import Instruments
 from streams.metrics.collector import StateCollector
 from streams.processing.intake import Intake
 from streams.processing.stuck_partitions import Standstill
 from streams.processing.tasks import Tables
 from streams.runtime.faust_driver import (
-    BATCH_BYTES,
-    BatchWriter,
     ChunkScheduler,
     ChunkSchema,
     Transport,

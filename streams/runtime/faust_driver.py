@@ -1,24 +1,22 @@
-"""Big steps instead of small ones: chunks of records in, batches of rows out.
+"""Big steps instead of small ones: chunks of records in.
 
 Faust's cost is per message (two tasks and several awaits each, faust/transport/consumer.py
 ``_drain_messages``), so its documented ``ConsumerScheduler`` setting hands over what was fetched
-from a partition as one message, and rows leave as whole aiokafka batches. Knows no counting rule.
+from a partition as one message. Knows no counting rule.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from aiokafka import AIOKafkaProducer
 from faust import Schema
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, Message
 
 from streams.kafka.aiokafka_internals import leave_as_unpacked
-from streams.processing.chunk import Outgoing
 
 CHUNK_RECORDS = 4000
 """At most this many records are handed over, and kept in flight, together."""
@@ -27,10 +25,6 @@ WAITING_CHUNKS = 8
 """Nothing more is fetched while so many chunks wait to be taken in: a backlog stays with the
 broker, not in this process."""
 _LOOK_AGAIN_SECONDS = 0.002
-
-BATCH_BYTES = 900_000
-"""Under Kafka's default ``max.message.bytes`` (1 MiB) for a whole record batch."""
-
 
 TRICKLE_FETCH_MS, STREAM_FETCH_MS, IDLE_FETCH_MS = 20, 100, 100
 """How long a broker may hold back its answer to a fetch: while some records come in, while many do,
@@ -157,70 +151,3 @@ class ChunkSchema(Schema):  # type: ignore[misc]  # Faust ships no types
             return create_event(None, message.value, message.headers, message)
 
         return decode
-
-
-class Acknowledged(NamedTuple):
-    """A batch the broker has."""
-
-    topic: str
-    partition: int
-    base_offset: int
-    records: int
-
-
-class BatchWriter:
-    """Writes rows in batches with ``acks=all`` and gives back what the broker acknowledged."""
-
-    def __init__(self, producer: AIOKafkaProducer) -> None:
-        self._producer = producer
-
-    async def enqueue(
-        self, topic: str, partition: int, rows: Iterable[Outgoing]
-    ) -> list[asyncio.Future[Acknowledged]]:
-        """Hand rows over in order; the futures resolve when the broker has them.
-
-        Batches of one partition are sent one after the other, in the order of the calls. Raises
-        ``KafkaError`` here or from a future when the broker cannot be reached in time.
-        """
-        pending: list[asyncio.Future[Acknowledged]] = []
-        now_ms = time.time_ns() // 1_000_000
-        batch = self._producer.create_batch()
-        append, count = _append_to(batch), 0
-        for key, value, headers in rows:
-            if append(count, now_ms, key, value, [*headers] if headers else _NO_HEADERS) is None:
-                pending.append(await self._send(batch, topic, partition, count))
-                batch = self._producer.create_batch()
-                # The first record of a batch always fits, whatever its size.
-                append, count = _append_to(batch), 0
-                append(count, now_ms, key, value, [*headers])
-            count += 1
-        if count:
-            pending.append(await self._send(batch, topic, partition, count))
-        return pending
-
-    async def _send(
-        self, builder: Any, topic: str, partition: int, count: int
-    ) -> asyncio.Future[Acknowledged]:
-        builder._relative_offset = count
-        builder.close()  # or the producer may add other records to it
-        delivery = await self._producer.send_batch(builder, topic, partition=partition)
-        return asyncio.ensure_future(_acknowledged(delivery, topic, partition, count))
-
-
-_NO_HEADERS: list[tuple[str, bytes]] = []
-
-
-def _append_to(batch: Any) -> Any:
-    """``append(offset in the batch, timestamp in ms, key, value, headers)``; None when it is full.
-
-    The client's compiled builder itself. ``BatchBuilder.append`` around it, which also counts the
-    records, takes three times as long and reads the clock for each.
-    """
-    return batch._builder.append
-
-
-async def _acknowledged(
-    delivery: asyncio.Future[Any], topic: str, partition: int, count: int
-) -> Acknowledged:
-    metadata = await delivery
-    return Acknowledged(topic, partition, metadata.offset, count)

@@ -17,7 +17,7 @@ class Agency(NamedTuple):
 
 def agencies() -> tuple[Agency, ...]:
     """All agencies, by code."""
-    text = files("streams").joinpath("reference/agencies.csv").read_text(encoding="utf-8")
+    text = files("streams").joinpath("data/agencies.csv").read_text(encoding="utf-8")
     rows = csv.DictReader(text.splitlines())
     return tuple(sorted(Agency(row["code"], row["name"], row["kind"]) for row in rows))
 

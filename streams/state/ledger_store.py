@@ -68,17 +68,16 @@ def fingerprint() -> bytes:
     Where the sources cannot be read it is never the same twice, so nothing saved is trusted.
     """
     digest = hashlib.sha256()
-    own = ("partition.py", "rows.py", "saved_ledgers.py", "stores.py")
     try:
         package = resources.files("streams")
-        rules = sorted(
-            (entry for entry in (package / "domain").iterdir() if entry.name.endswith(".py")),
-            key=lambda entry: entry.name,
-        )
-        for source in (*rules, *(package / name for name in own)):
-            text = source.read_bytes()
-            digest.update(b"%s %d\n" % (source.name.encode(), len(text)))
-            digest.update(text)
+        for folder in ("domain", "state"):
+            for source in sorted((package / folder).iterdir(), key=lambda entry: entry.name):
+                if source.name.endswith(".py"):
+                    text = source.read_bytes()
+                    digest.update(
+                        b"%s/%s %d\n" % (folder.encode(), source.name.encode(), len(text))
+                    )
+                    digest.update(text)
         digest.update(_zone_rules())
     except OSError as error:
         logger.warning("saved ledgers will not outlive this process: %s", error)

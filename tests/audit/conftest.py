@@ -12,8 +12,8 @@ from typing import NamedTuple
 import pytest
 import pytest_asyncio
 
-from tests.app.site import PARTITIONS, Site
 from tests.conftest import Broker
+from tests.runtime.site import PARTITIONS, Site
 
 _ROOT = Path(__file__).parents[2]
 

@@ -13,10 +13,10 @@ import pytest
 
 from schemas.decoder import Reason
 from streams.kafka.partitioner import partition_for
-from tests.app.load import facts, reference
-from tests.app.site import PARTITIONS, Site
 from tests.audit.conftest import Ended, Hoso
 from tests.domain.events import processed, registered, submitted
+from tests.runtime.load import facts, reference
+from tests.runtime.site import PARTITIONS, Site
 from tests.schemas.test_examples import FILES, load, value_of
 
 pytestmark = [pytest.mark.broker, pytest.mark.slow]

@@ -62,7 +62,7 @@ class Planned(NamedTuple):
 
 def agencies() -> list[Agency]:
     """The 91 agencies of the register."""
-    text = files("streams").joinpath("reference/agencies.csv").read_text(encoding="utf-8")
+    text = files("streams").joinpath("data/agencies.csv").read_text(encoding="utf-8")
     return [Agency(row["code"], row["kind"]) for row in csv.DictReader(text.splitlines())]
 
 

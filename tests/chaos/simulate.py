@@ -1,6 +1,6 @@
 """Many seeds of the simulation without a broker: ``python -m tests.chaos.simulate --seeds 50000``.
 
-Stops at the first seed that fails and prints it; ``HOSO_TEST_SEED=N pytest tests/pipeline -k
+Stops at the first seed that fails and prints it; ``HOSO_TEST_SEED=N pytest tests/processing -k
 any_schedule`` replays it alone.
 """
 
@@ -16,7 +16,7 @@ from random import SystemRandom
 import click
 from rich.progress import track
 
-from tests.pipeline.test_crashes import _random_run
+from tests.processing.test_crashes import _random_run
 
 
 @click.command()

@@ -32,7 +32,7 @@ COMMANDS = dict(_commands(main))
 TALKING = (
     ("topics", "create"),
     ("worker",),
-    ("reference", "load", str(Path(__file__).parents[2] / "streams" / "reference")),
+    ("reference", "load", str(Path(__file__).parents[2] / "streams" / "data")),
     ("publish", str(EXAMPLE)),
     ("validate", "--registered", str(EXAMPLE)),
     ("simulate", "--scenario", "published"),

@@ -191,7 +191,7 @@ def test_a_column_that_finds_nothing_does_not_empty_its_table(path: Path) -> Non
 
 
 def test_agencies_are_named_as_in_the_reference_data() -> None:
-    with (ROOT / "streams/reference/agencies.csv").open(encoding="utf-8", newline="") as file:
+    with (ROOT / "streams/data/agencies.csv").open(encoding="utf-8", newline="") as file:
         named = {row["code"]: row["name"] for row in csv.DictReader(file)}
     assert len(named) == 91
     for path in FILES:

@@ -19,6 +19,7 @@ import pytest
 from prometheus_client import generate_latest
 
 from schemas.topics import Topic
+from tests.api.world import World, event, list_service, register, submit
 from tests.monitoring.site import (
     PROMETHEUS,
     SPEED,
@@ -33,9 +34,8 @@ from tests.monitoring.site import (
     replaced,
     worker,
 )
-from tests.web.world import World, event, list_service, register, submit
 
-AGENCIES = PROMETHEUS.parent / "streams" / "reference" / "agencies.csv"
+AGENCIES = PROMETHEUS.parent / "streams" / "data" / "agencies.csv"
 GROUPS = {"national", "ministries", "provinces"}
 FIGURES = ("operators", "ministries", "provinces")
 

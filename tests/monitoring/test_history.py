@@ -18,11 +18,11 @@ from streams.domain.calendar import ZONE
 from streams.metrics import catalogue as metrics
 from streams.metrics.backfill import end_of_day, write_openmetrics
 from streams.settings import load
-from tests.app.site import PARTITIONS, Series, Site
-from tests.app.test_figures import EVENTS, EXPECTED
+from tests.api.world import World, list_service, register, submit
 from tests.conftest import Broker
 from tests.monitoring.site import Prometheus
-from tests.web.world import World, list_service, register, submit
+from tests.runtime.site import PARTITIONS, Series, Site
+from tests.runtime.test_figures import EVENTS, EXPECTED
 
 FIRST, LAST = date(2020, 2, 28), date(2022, 8, 25)
 EXPORTED = {m.name for m in metrics.STATE} - {metrics.LAST_EVENT.name}

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).parent.parent.parent
-FAST = ("tests/domain", "tests/pipeline", "tests/web")
+FAST = ("tests/domain", "tests/processing", "tests/api")
 COPIED = ("streams", "schemas", "tests", "docs", "pyproject.toml", "README.md")
 
 

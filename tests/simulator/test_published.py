@@ -39,7 +39,7 @@ TOP_PROVINCES = ["H39", "H23", "H58", "H28", "H02"]
 
 
 def _csv(name: str) -> list[dict[str, str]]:
-    text = files("streams").joinpath(f"reference/{name}").read_text(encoding="utf-8")
+    text = files("streams").joinpath(f"data/{name}").read_text(encoding="utf-8")
     return list(csv.DictReader(text.splitlines()))
 
 

@@ -1,6 +1,6 @@
 """Whatever dies, whenever: the same figures.
 
-The runs are of :mod:`tests.pipeline.simulation`. A failing random run prints its seed and its
+The runs are of :mod:`tests.processing.simulation`. A failing random run prints its seed and its
 steps; ``HOSO_TEST_SEED=n`` runs that one again, ``HOSO_TEST_RUNS=n`` that many.
 """
 
@@ -15,12 +15,13 @@ from unittest.mock import patch
 import pytest
 from faust.types import TP
 
-from streams import kept_months, saved_ledgers
 from streams.kafka.partitioner import partition_for
+from streams.state import kept_months
+from streams.state import ledger_store as saved_ledgers
 from tests.domain.events import registered, submitted
 from tests.domain.worlds import World, busy_world
-from tests.pipeline.deployment import PARTITIONS, Deployment
-from tests.pipeline.simulation import LOGS, SETTINGS, Worker, settle
+from tests.processing.deployment import PARTITIONS, Deployment
+from tests.processing.simulation import LOGS, SETTINGS, Worker, settle
 
 _SEED = os.environ.get("HOSO_TEST_SEED")
 _RUNS = 1 if _SEED else int(os.environ.get("HOSO_TEST_RUNS", "200"))

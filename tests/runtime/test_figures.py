@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from streams.domain.calendar import period_of, previous_year
-from tests.app.site import Series, Site
 from tests.domain.register import Register
+from tests.runtime.site import Series, Site
 
 _DATA = Path(__file__).parent.parent / "data"
 EVENTS = [json.loads(line) for line in (_DATA / "example_events.jsonl").open(encoding="utf-8")]

@@ -20,10 +20,10 @@ from streams.processing.tasks import Tables
 from streams.settings import load
 from streams.state.partition import Partition
 from streams.state.stores import MemoryStore
-from tests.app.site import PARTITIONS, Site
+from tests.api.world import World
 from tests.domain.events import listed, registered, submitted
 from tests.domain.register import Register
-from tests.web.world import World
+from tests.runtime.site import PARTITIONS, Site
 
 
 class Log(Intake):

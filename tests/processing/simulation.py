@@ -27,12 +27,13 @@ from intervaltree import IntervalTree  # type: ignore[import-untyped]
 from prometheus_client import CollectorRegistry
 
 from schemas.topics import EVENT_TOPICS, Topic
+from streams.kafka.batch_writer import BatchWriter
 from streams.kafka.partitioner import partition_for
 from streams.metrics.catalogue import Instruments
 from streams.processing.intake import Intake
 from streams.processing.task import Owned
 from streams.processing.tasks import Tables
-from streams.runtime.faust_driver import BatchWriter, ChunkScheduler
+from streams.runtime.faust_driver import ChunkScheduler
 from streams.settings import load
 from streams.state.stores import NOTHING, MemoryStore
 

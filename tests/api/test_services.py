@@ -17,9 +17,9 @@ from streams.domain.calendar import PERIOD_KINDS
 from streams.domain.definitions import DEFINITIONS
 from streams.kafka.partitioner import partition_for
 from streams.settings import load
-from tests.web.conftest import Connect
-from tests.web.test_indicators import by_scope, random_world
-from tests.web.world import World, list_service, register, submit
+from tests.api.conftest import Connect
+from tests.api.test_indicators import by_scope, random_world
+from tests.api.world import World, list_service, register, submit
 
 
 def path_of(code: str) -> URL:

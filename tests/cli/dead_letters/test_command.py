@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from tests.app.site import Site
 from tests.audit.conftest import Ended, Hoso
 from tests.domain.events import Event, listed, processed, registered, submitted
 from tests.domain.register import Register
+from tests.runtime.site import Site
 
 pytestmark = [pytest.mark.broker, pytest.mark.slow]
 

@@ -15,8 +15,8 @@ from streams.processing.task import Owned
 from streams.runtime.app import HosoApp
 from streams.state.partition import Partition
 from streams.state.stores import MemoryStore
-from tests.web.conftest import Connect
-from tests.web.world import World
+from tests.api.conftest import Connect
+from tests.api.world import World
 
 BEHIND = {("hoso.submissions", 3): 7, ("hoso.processing", 3): 1}
 

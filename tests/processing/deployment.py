@@ -21,7 +21,7 @@ from streams.state.codecs import decode_agency_month
 from tests.domain.register import Register, in_the_oracles_shape
 from tests.domain.worlds import World
 from tests.oracle import Oracle
-from tests.pipeline.simulation import LOGS, SETTINGS, Batch, Cluster, Worker, settle, track_tasks
+from tests.processing.simulation import LOGS, SETTINGS, Batch, Cluster, Worker, settle, track_tasks
 
 PARTITIONS = range(SETTINGS.partitions)
 

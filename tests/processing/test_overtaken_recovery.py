@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from streams.kafka.batch_writer import BatchWriter
 from streams.processing.tasks import Tables
-from streams.runtime.faust_driver import BatchWriter
-from tests.pipeline.simulation import SETTINGS
+from tests.processing.simulation import SETTINGS
 
 
 class Deaf(Tables):

@@ -17,9 +17,9 @@ from streams.domain.dossier import CHANNELS
 from streams.domain.targets import INDICATORS
 from streams.metrics import catalogue as metrics
 from streams.processing.chunk import OUTCOMES
-from tests.web.conftest import Connect
-from tests.web.test_services import path_of
-from tests.web.world import World
+from tests.api.conftest import Connect
+from tests.api.test_services import path_of
+from tests.api.world import World
 
 DOCS = Path(__file__).parents[2] / "docs"
 METRICS = (DOCS / "metrics.md").read_text(encoding="utf-8")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest_asyncio
 
-from tests.app.site import Site
 from tests.conftest import Broker
+from tests.runtime.site import Site
 
 
 @pytest_asyncio.fixture

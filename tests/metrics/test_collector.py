@@ -29,9 +29,9 @@ from streams.metrics import catalogue as metrics
 from streams.metrics.catalogue import Metric
 from streams.processing.chunk import OUTCOMES
 from streams.settings import load
-from tests.web.conftest import Connect
-from tests.web.test_indicators import assign, random_world
-from tests.web.world import World, list_service, process, register, submit
+from tests.api.conftest import Connect
+from tests.api.test_indicators import assign, random_world
+from tests.api.world import World, list_service, process, register, submit
 
 # What operators need and the contract does not name.
 BESIDE_THE_CONTRACT = {"hoso_conservation_difference": "topic,partition"}

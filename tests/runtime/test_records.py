@@ -9,9 +9,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from streams.kafka.partitioner import partition_for
-from tests.app.site import PARTITIONS, Site, eventually
 from tests.domain.events import listed, processed, registered, removed, submitted
 from tests.domain.register import Register
+from tests.runtime.site import PARTITIONS, Site, eventually
 
 Event = dict[str, Any]
 

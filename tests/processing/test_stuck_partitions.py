@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from streams.processing.stuck_partitions import LOOKS, At, Standstill
-from tests.web.world import World
+from tests.api.world import World
 
 AT = ("hoso.processing", 11)
 

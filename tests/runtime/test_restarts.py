@@ -11,9 +11,9 @@ from random import Random, SystemRandom
 
 import pytest
 
-from tests.app.load import AGENCIES, facts, reference
-from tests.app.site import PARTITIONS, Site, WorkerProcess, eventually
 from tests.domain.register import Register
+from tests.runtime.load import AGENCIES, facts, reference
+from tests.runtime.site import PARTITIONS, Site, WorkerProcess, eventually
 
 SEED = int(os.environ.get("HOSO_TEST_SEED") or SystemRandom().randrange(10**9))
 EVENTS = 20_000

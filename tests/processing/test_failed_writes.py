@@ -12,10 +12,10 @@ from aiokafka.errors import KafkaTimeoutError
 from faust.types import TP
 from orjson import dumps
 
+from streams.kafka.batch_writer import Acknowledged
 from streams.kafka.partitioner import partition_for
-from streams.runtime.faust_driver import Acknowledged
+from tests.api.world import World, register
 from tests.domain.events import submitted
-from tests.web.world import World, register
 
 HOME = partition_for(b"H56", 12)
 

@@ -12,8 +12,8 @@ from faust.types import TP
 from streams.kafka.partitioner import partition_for
 from tests.domain.events import listed, processed, registered, submitted
 from tests.domain.worlds import World
-from tests.pipeline.deployment import PARTITIONS, Deployment
-from tests.pipeline.simulation import LOGS, SETTINGS, Batch, Worker, settle
+from tests.processing.deployment import PARTITIONS, Deployment
+from tests.processing.simulation import LOGS, SETTINGS, Batch, Worker, settle
 
 HOME = partition_for(b"H56", SETTINGS.partitions)
 SUBMISSIONS = TP("submissions", HOME)

@@ -19,8 +19,8 @@ from streams.domain.calendar import PERIOD_KINDS, PeriodKind
 from streams.domain.definitions import DEFINITIONS
 from streams.domain.targets import INDICATORS
 from streams.settings import Settings, load
-from tests.web.conftest import Connect
-from tests.web.world import (
+from tests.api.conftest import Connect
+from tests.api.world import (
     EXAMPLES,
     NOW,
     Record,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from streams.kafka.partitioner import partition_for
 from streams.state.codecs import decode_agency_month
-from tests.app.load import facts, reference
-from tests.app.site import PARTITIONS, Site, eventually
 from tests.domain.register import Register
+from tests.runtime.load import facts, reference
+from tests.runtime.site import PARTITIONS, Site, eventually
 
 AGENCY = b"H01"
 HOME = partition_for(AGENCY, PARTITIONS)

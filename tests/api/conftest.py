@@ -1,4 +1,4 @@
-"""Worlds, clients and golden files. ``HOSO_UPDATE_GOLDEN=1 pytest tests/web`` rewrites the files;
+"""Worlds, clients and golden files. ``HOSO_UPDATE_GOLDEN=1 pytest tests/api`` rewrites the files;
 look at the difference before committing it."""
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
-from tests.web.world import World
+from tests.api.world import World
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -48,7 +48,7 @@ def golden() -> Callable[[str, str], None]:
         if os.environ.get("HOSO_UPDATE_GOLDEN"):
             path.write_text(text, encoding="utf-8")
         assert path.read_text(encoding="utf-8") == text, (
-            f"{name} differs; if that is meant, run HOSO_UPDATE_GOLDEN=1 pytest tests/web"
+            f"{name} differs; if that is meant, run HOSO_UPDATE_GOLDEN=1 pytest tests/api"
         )
 
     return compare
