@@ -6,6 +6,8 @@ A wrong value is named together with what was expected, before anything starts
 
 from __future__ import annotations
 
+import difflib
+import re
 import ssl
 from collections.abc import Mapping
 from datetime import date
@@ -18,6 +20,10 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from streams.domain.definitions import DEFAULT_DEFINITION, DEFINITIONS
 
 AsOf = date | Literal["today", "latest"]
+
+_SERVER = re.compile(r"(\[[0-9A-Fa-f:.]+(%\w+)?\]|[^\[\]:\s/@]+):(?P<port>\d{1,5})")
+_OTHERS = ("HOSO_TEST_", "HOSO_UPDATE_", "HOSO_BENCH_", "HOSO_CHAOS_", "HOSO_PROMETHEUS_URL")
+"""Names under HOSO_ that are not the program's: of the tests, the benchmark, docker compose."""
 
 
 class SettingsError(ValueError):
@@ -80,11 +86,24 @@ class Settings(BaseSettings):
     @field_validator("brokers")
     @classmethod
     def _host_port(cls, value: str) -> str:
-        for server in value.split(","):
-            host, sep, port = server.strip().rpartition(":")
-            if not (sep and host and port.isdecimal() and 0 < int(port) < 65536):
-                raise ValueError(f"expected host:port[,host:port…], found {server.strip()!r}")
-        return ",".join(server.strip() for server in value.split(","))
+        servers = [server.strip() for server in value.split(",")]
+        for server in servers:
+            found = _SERVER.fullmatch(server)
+            if found is None or not 0 < int(found["port"]) < 65536:
+                raise ValueError(
+                    f"expected host:port[,host:port…], IPv6 as [::1]:9092; found {server!r}"
+                )
+        return ",".join(servers)
+
+    @field_validator("as_of", mode="before")
+    @classmethod
+    def _day(cls, value: Any) -> Any:
+        if not isinstance(value, str) or value in ("today", "latest"):
+            return value
+        try:
+            return date.fromisoformat(value)
+        except ValueError:
+            raise ValueError("expected today, latest or a day as 2022-08-25") from None
 
     def topic(self, name: str) -> str:
         """A contract topic's full name."""
@@ -100,13 +119,12 @@ class Settings(BaseSettings):
             return None
         try:
             context = ssl.create_default_context(cafile=self.ssl_cafile)
-            if self.ssl_certfile is not None:
-                context.load_cert_chain(self.ssl_certfile, self.ssl_keyfile)
-        except (OSError, ssl.SSLError) as error:
-            raise SettingsError(
-                f"HOSO_SSL_*: {error}; expected readable PEM files "
-                f"(CA {self.ssl_cafile}, certificate {self.ssl_certfile}, key {self.ssl_keyfile})"
+        except OSError as error:
+            raise _unreadable(
+                "HOSO_SSL_CAFILE", self.ssl_cafile, "CA certificates", error
             ) from error
+        if self.ssl_certfile is not None:
+            _load_certificate(context, self.ssl_certfile, self.ssl_keyfile)
         return context
 
     def client_options(self) -> dict[str, Any]:
@@ -152,11 +170,83 @@ def load(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings
             expected = problem["msg"].removeprefix("Value error, ")
             lines.append(f"HOSO_{name}: {problem['input']!r} is not valid: {expected}")
         raise SettingsError("\n".join(dict.fromkeys(lines))) from error
-    if settings.security_protocol.startswith("SASL") and not (
-        settings.sasl_username and settings.sasl_password
-    ):
-        raise SettingsError(
-            f"HOSO_SASL_USERNAME, HOSO_SASL_PASSWORD: missing; "
-            f"{settings.security_protocol} needs both"
-        )
+    if settings.security_protocol.startswith("SASL"):
+        missing = [
+            f"HOSO_{name.upper()}"
+            for name in ("sasl_username", "sasl_password")
+            if not getattr(settings, name)
+        ]
+        if missing:
+            raise SettingsError(
+                f"{', '.join(missing)}: missing; {settings.security_protocol} needs both"
+            )
+    if settings.ssl_keyfile is not None and settings.ssl_certfile is None:
+        raise SettingsError("HOSO_SSL_KEYFILE: a key needs its certificate in HOSO_SSL_CERTFILE")
+    settings.ssl_context()
     return settings
+
+
+def authority(host: str, port: int) -> str:
+    """``host:port`` as URLs and Kafka's clients read it: IPv6 addresses stand in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def unknown(environ: Mapping[str, str]) -> list[str]:
+    """A line for each ``HOSO_…`` variable that is no setting, with the name that may be meant."""
+    known = [f"HOSO_{name.upper()}" for name in Settings.model_fields]
+    lines = []
+    for name in sorted(environ):
+        if not name.upper().startswith("HOSO_") or name.upper() in known:
+            continue
+        if name.upper().startswith(_OTHERS):
+            continue
+        meant = difflib.get_close_matches(name.upper(), known, n=1)
+        lines.append(f"{name}: no such setting" + (f"; is {meant[0]} meant?" if meant else ""))
+    return lines
+
+
+def without_effect(settings: Settings) -> list[str]:
+    """A line for each setting that was given and does nothing, with the reason."""
+    protocol = f"HOSO_SECURITY_PROTOCOL={settings.security_protocol}"
+    reasons = {
+        "sasl_": "SASL" not in settings.security_protocol and protocol,
+        "ssl_": "SSL" not in settings.security_protocol and protocol,
+        "data_dir": settings.store == "memory" and "HOSO_STORE=memory",
+        "replication": not settings.create_topics and "HOSO_CREATE_TOPICS=false",
+    }
+    return [
+        f"HOSO_{name.upper()}: has no effect with {reason}"
+        for name in sorted(settings.model_fields_set)
+        for start, reason in reasons.items()
+        if reason and name.startswith(start)
+    ]
+
+
+def _load_certificate(context: ssl.SSLContext, certificate: Path, key: Path | None) -> None:
+    """Raises ``SettingsError`` that names the file at fault."""
+
+    def no_passphrase() -> str:
+        # Without this OpenSSL would ask for it on the terminal, and wait.
+        raise SettingsError(
+            f"HOSO_SSL_KEYFILE: {key or certificate} is encrypted; expected a key "
+            "without a passphrase"
+        )
+
+    try:
+        ssl.create_default_context().load_verify_locations(certificate)
+    except OSError as error:
+        raise _unreadable("HOSO_SSL_CERTFILE", certificate, "a certificate", error) from error
+    try:
+        context.load_cert_chain(certificate, key, password=no_passphrase)
+    except OSError as error:
+        if getattr(error, "reason", None) == "KEY_VALUES_MISMATCH":
+            raise SettingsError(
+                f"HOSO_SSL_KEYFILE: {key or certificate} is not the key of {certificate}"
+            ) from error
+        raise _unreadable("HOSO_SSL_KEYFILE", key or certificate, "a key", error) from error
+
+
+def _unreadable(name: str, file: Path | None, what: str, error: OSError) -> SettingsError:
+    return SettingsError(
+        f"{name}: {file}: {error.strerror or error}; expected a readable PEM file with {what}"
+    )

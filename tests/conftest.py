@@ -11,16 +11,18 @@ from __future__ import annotations
 import os
 import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import pytest
 
 from streams.kafka.broker import EmbeddedBroker
 from tests.kafka.apache import ApacheKafka, KafkaUnavailableError
+from tests.kafka.secured import SecuredKafka
 
 Kind = Literal["embedded", "kafka"]
+K = TypeVar("K", bound=ApacheKafka)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,13 @@ def apache_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
         yield Broker("kafka", kafka.bootstrap)
 
 
+@pytest.fixture(scope="session")
+def secured_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecuredKafka]:
+    """Apache Kafka with TLS, logins and ACLs, shared by the session."""
+    with _or_skip(lambda: SecuredKafka(tmp_path_factory.mktemp("secured"))) as kafka:
+        yield kafka
+
+
 @pytest.fixture
 def kafka_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApacheKafka]:
     """One node of Apache Kafka for this test alone, which may stop and kill it."""
@@ -140,8 +149,12 @@ def topic_prefix(request: pytest.FixtureRequest) -> str:
 
 
 def _apache(factory: pytest.TempPathFactory, brokers: int) -> ApacheKafka:
+    return _or_skip(lambda: ApacheKafka(factory.mktemp("kafka"), brokers))
+
+
+def _or_skip(make: Callable[[], K]) -> K:
     try:
-        return ApacheKafka(factory.mktemp("kafka"), brokers)
+        return make()
     except KafkaUnavailableError as error:
         if os.environ.get("CI") == "true":
             pytest.fail(str(error))

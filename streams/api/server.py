@@ -23,6 +23,7 @@ from streams.domain.calendar import PERIOD_KINDS, PeriodKind, period_of
 from streams.domain.catalogue import listing_on
 from streams.domain.definitions import DEFINITIONS
 from streams.kafka.partitioner import partition_for
+from streams.settings import authority
 from streams.views.report import report_json
 
 if TYPE_CHECKING:
@@ -103,7 +104,8 @@ class WebServer(Service):  # type: ignore[misc]  # mode ships no types
         self._runner = web.AppRunner(self.application(), access_log=None)
         await self._runner.setup()
         await web.TCPSite(self._runner, settings.web_host, settings.web_port).start()
-        logger.info("metrics and API: http://%s:%d/", settings.web_host, settings.web_port)
+        at = authority(settings.web_host, settings.web_port)
+        logger.info("metrics and API: http://%s/", at)
 
     async def on_stop(self) -> None:
         if self._runner is not None:

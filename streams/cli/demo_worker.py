@@ -21,7 +21,7 @@ from schemas.topics import EVENT_TOPICS, REFERENCE_TOPICS
 from streams.cli.errors import Failure
 from streams.kafka.broker import die_with_parent
 from streams.kafka.offsets import end_offsets
-from streams.settings import Settings
+from streams.settings import Settings, authority
 
 _STOP_SECONDS = 10.0
 _TAIL_LINES = 15
@@ -39,7 +39,7 @@ class WorkerProcess:
         self._directory: tempfile.TemporaryDirectory[str] | None = None
         self._log: IO[bytes] | None = None
         self._process: subprocess.Popen[bytes] | None = None
-        self.url = f"http://{settings.web_host}:{settings.web_port}"
+        self.url = f"http://{authority(settings.web_host, settings.web_port)}"
 
     def __enter__(self) -> Self:
         self._directory = tempfile.TemporaryDirectory(prefix="hoso-demo-")

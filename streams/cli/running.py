@@ -7,9 +7,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 from collections.abc import Coroutine
 from typing import Any, TypeVar
+
+import click
 
 from streams import settings as settings_
 from streams.cli import logs
@@ -29,6 +32,11 @@ def load_settings(**overrides: Any) -> Settings:
     Raises ``SettingsError``.
     """
     settings = settings_.load(**overrides)
+    for line in settings_.unknown(os.environ):
+        click.echo(f"warning: {line}", err=True)
+    for line in settings_.without_effect(settings):
+        if line.startswith(("HOSO_SASL", "HOSO_SSL")):  # the others are the worker's to say
+            click.echo(f"warning: {line}", err=True)
     if settings.log_level == "debug":
         logs.configure(settings)
     else:
@@ -73,17 +81,20 @@ async def topics_on_broker(settings: Settings) -> dict[str, int]:
     """Every topic there, with its number of partitions. Raises ``Failure`` if no broker answers."""
     from aiokafka.errors import KafkaError
 
+    from streams.kafka.diagnosis import diagnose
     from streams.kafka.topics import partition_counts
 
     options = settings.client_options()
+    servers = len(options["bootstrap_servers"])
     try:
-        async with asyncio.timeout(ANSWER_SECONDS):
-            return await partition_counts(options)
+        async with asyncio.timeout(servers * ANSWER_SECONDS):
+            # Or one server that says nothing would use up the time of all.
+            return await partition_counts(
+                {**options, "request_timeout_ms": int(1000 * ANSWER_SECONDS)}
+            )
     except (KafkaError, TimeoutError, OSError) as error:
-        hint = ""
-        if settings.security_protocol != "PLAINTEXT":
-            hint = f" as HOSO_SECURITY_PROTOCOL={settings.security_protocol} has it"
-        raise Failure(f"no broker answers at {settings.brokers}{hint} (HOSO_BROKERS)") from error
+        reason = await diagnose(settings, seconds=ANSWER_SECONDS)
+        raise Failure(f"no broker answers at {settings.brokers}: {reason}") from error
 
 
 async def require_topics(settings: Settings, *names: str) -> None:

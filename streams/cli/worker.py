@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import sys
 
@@ -10,7 +11,9 @@ import click
 from streams.cli import logs
 from streams.cli.errors import Failure
 from streams.cli.running import examine_topics, load_settings, run
-from streams.settings import Settings
+from streams.settings import Settings, authority, without_effect
+
+logger = logging.getLogger(__name__)
 
 
 @click.command()
@@ -29,6 +32,8 @@ def worker() -> None:
 
     with worker_.hold_data(settings):
         logs.configure(settings)
+        for line in without_effect(settings):
+            logger.warning("%s", line)
         worker_.run(settings)
 
 
@@ -48,6 +53,6 @@ def _refuse_taken(settings: Settings) -> None:
             probe.bind(address)
     except (OSError, UnicodeError) as error:
         raise Failure(
-            f"cannot listen on {settings.web_host}:{settings.web_port} "
+            f"cannot listen on {authority(settings.web_host, settings.web_port)} "
             f"(HOSO_WEB_HOST, HOSO_WEB_PORT): {getattr(error, 'strerror', None) or error}"
         ) from error

@@ -32,7 +32,7 @@ from streams.runtime.faust_driver import (
     Transport,
 )
 from streams.runtime.heartbeat import Heartbeat
-from streams.settings import Settings
+from streams.settings import Settings, authority
 from streams.views.published_months import Register
 from streams.views.reference_data import Reference
 
@@ -191,7 +191,7 @@ def create_app(
         broker_commit_interval=1.0,
         broker_max_poll_records=4000,
         consumer_max_fetch_size=4 * 1024 * 1024,
-        canonical_url=f"http://{advertised}:{settings.web_port}",
+        canonical_url=f"http://{authority(advertised, settings.web_port)}",
         datadir=settings.data_dir,
         worker_redirect_stdouts=False,
         autodiscover=False,

@@ -109,7 +109,9 @@ def test_without_a_broker_a_command_says_so_and_exits_2(
     hoso: Hoso, arguments: tuple[str, ...]
 ) -> None:
     result = hoso(*arguments)
-    assert result.stderr == "error: no broker answers at 127.0.0.1:1 (HOSO_BROKERS)\n"
+    assert result.stderr == (
+        "error: no broker answers at 127.0.0.1:1: connection refused (HOSO_BROKERS)\n"
+    )
     assert (result.exit_code, result.stdout) == (2, "")
 
 
@@ -121,7 +123,9 @@ def test_a_port_that_answers_nothing_is_no_broker(
         at = f"127.0.0.1:{silent.getsockname()[1]}"
         monkeypatch.setenv("HOSO_BROKERS", at)
         result = hoso("report")
-    assert result.stderr == f"error: no broker answers at {at} (HOSO_BROKERS)\n"
+    assert result.stderr == (
+        f"error: no broker answers at {at}: no answer within 0.3 s (HOSO_BROKERS)\n"
+    )
     assert result.exit_code == 2
 
 
