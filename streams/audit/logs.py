@@ -42,6 +42,9 @@ class Log:
             group_id=None,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
+            # The audit's own, as in the contract (section 1): records of a transaction that was
+            # aborted, or is open, count nowhere.
+            isolation_level="read_committed",
             fetch_max_bytes=64 * 1024 * 1024,
             max_partition_fetch_bytes=4 * 1024 * 1024,
         )

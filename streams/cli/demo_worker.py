@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, Any, Self
 
 import aiohttp
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
@@ -20,6 +20,7 @@ import streams
 from schemas.topics import EVENT_TOPICS, REFERENCE_TOPICS
 from streams.cli.errors import Failure
 from streams.kafka.broker import die_with_parent
+from streams.kafka.consumers import plain_consumer
 from streams.kafka.offsets import end_offsets
 from streams.settings import Settings, authority
 
@@ -135,7 +136,7 @@ class Intake:
             for number in range(settings.partitions)
         ]
         self._admin = AIOKafkaAdminClient(**options)
-        self._consumer = AIOKafkaConsumer(**options, group_id=None, enable_auto_commit=False)
+        self._consumer = plain_consumer(options)
 
     async def __aenter__(self) -> Self:
         await self._admin.start()

@@ -23,3 +23,14 @@ def leave_as_unpacked(consumer: AIOKafkaConsumer) -> None:
         unread = getattr(fetched, "_partition_records", None)  # an error has none
         if unread is not None:
             unread._consumer_record = _as_unpacked
+
+
+def read_committed(consumer: AIOKafkaConsumer) -> AIOKafkaConsumer:
+    """Have a consumer that somebody else made, and nobody has started, read committed records only.
+
+    ``streams/kafka/consumers.py`` says so when it makes one; Faust has no setting for it.
+    """
+    if consumer._fetcher is not None:
+        raise RuntimeError("too late: the consumer has been started")
+    consumer._isolation_level = "read_committed"
+    return consumer

@@ -24,6 +24,7 @@ from aiokafka.errors import (
     OffsetOutOfRangeError,
 )
 
+from streams.kafka.consumers import plain_consumer
 from streams.kafka.offsets import end_offsets
 
 K = TypeVar("K")
@@ -99,11 +100,11 @@ class CompactedView(Generic[K, V]):
 
     @property
     def lag(self) -> int:
-        """Records the broker is known to have that are not in the entries yet."""
+        """Committed records the broker is known to have that are not in the entries yet."""
         if self._consumer is None:
             return 0
         return sum(
-            max(0, (self._consumer.highwater(tp) or 0) - position)
+            max(0, (self._consumer.last_stable_offset(tp) or 0) - position)
             for tp, position in self._applied.items()
         )
 
@@ -129,13 +130,8 @@ class CompactedView(Generic[K, V]):
         """
         if self._consumer is not None:
             raise RuntimeError("a view is started once")
-        self._consumer = AIOKafkaConsumer(
-            **self._options,
-            group_id=None,
-            enable_auto_commit=False,
-            # Ours to see and repair: a silent reset would leave entries that no longer exist.
-            auto_offset_reset="none",
-        )
+        # Ours to see and repair: a silent reset would leave entries that no longer exist.
+        self._consumer = plain_consumer(self._options, auto_offset_reset="none")
         try:
             await self._consumer.start()
             partitions = await self._partitions(self._consumer)

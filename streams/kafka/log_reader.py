@@ -17,6 +17,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from streams.kafka.aiokafka_internals import leave_as_unpacked
+from streams.kafka.consumers import plain_consumer
 from streams.kafka.offsets import end_offsets
 
 _POLL_MS = 500
@@ -76,13 +77,7 @@ class LogReader:
             task.cancel()
 
     async def _round(self, requests: list[_Request]) -> None:
-        consumer = AIOKafkaConsumer(
-            **self._options,
-            group_id=None,
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            max_partition_fetch_bytes=8 * 1024 * 1024,
-        )
+        consumer = plain_consumer(self._options, max_partition_fetch_bytes=8 * 1024 * 1024)
         try:
             try:
                 await consumer.start()

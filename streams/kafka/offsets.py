@@ -1,12 +1,17 @@
 """Where a partition ends, asked so that both brokers answer right.
 
+There are two ends. A reader of committed records comes as far as the *last stable offset*: the
+first record of the first transaction that is still open, or else the *high watermark*, before
+which all that the broker has acknowledged lies.
+
 The embedded broker's ListOffsets(latest) is wrong: it gives the base offset of the last *batch*
 + 1, so 1,000 records sent in one batch look like 1, and a reader that trusts it stops early and
-says nothing. The high watermark of a Fetch response is right on both brokers. So ListOffsets is
-used only as a place to fetch from (it is never past the end), and the fetch's high watermark is
-the answer. Always, on either broker: it costs one more small round trip per broker node, and
-there is no setting that could be wrong. On Apache Kafka the ListOffsets step also catches a
-leader so new that it does not know its own end yet, which it refuses with an error.
+says nothing. Both ends in a Fetch response are right on both brokers (the embedded broker has no
+open transactions, its two are one). So ListOffsets is used only as a place to fetch from (it is
+never past the end), and the fetch gives the answer. Always, on either broker: it costs one more
+small round trip per broker node, and there is no setting that could be wrong. On Apache Kafka the
+ListOffsets step also catches a leader so new that it does not know its own end yet, which it
+refuses with an error.
 
 The requests go out beside the consumer: its position, its buffers and its fetches are untouched,
 so a consumer in full use may be asked about. They take a connection of their own, because on the
@@ -19,6 +24,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.client import AIOKafkaClient, ConnectionGroup
@@ -32,7 +38,7 @@ from aiokafka.errors import (
 from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.protocol.offset import OffsetRequest
 
-_READ_UNCOMMITTED = 0
+_READ_COMMITTED = 1
 _CONSUMER = -1  # replica_id of a request that comes from a client
 _LATEST = -1
 _RETRY_SECONDS = 0.1
@@ -42,43 +48,65 @@ _FETCH_MIN_BYTES = 0  # answer at once, also when there is nothing
 _FETCH_BYTES = 1  # no record is wanted; a broker may still send one batch
 
 
+class End(NamedTuple):
+    """Where a partition ends: offsets, each one after the last record that counts."""
+
+    stable: int
+    """The last stable offset: a reader of committed records comes this far."""
+    high: int
+    """The high watermark: what the broker has, records of open transactions too."""
+
+
 async def end_offsets(
     consumer: AIOKafkaConsumer, partitions: Iterable[TopicPartition], *, timeout: float = 30.0
 ) -> dict[TopicPartition, int]:
-    """The offset after the last readable record of each partition, as of now.
+    """The last stable offset of each partition, as of now: where a reader has everything.
 
-    Every record acknowledged with ``acks=all`` before the call lies below it. ``consumer`` must be
-    started; the partitions need not be assigned to it. Rides over lost connections and moved
-    leaders until ``timeout`` (seconds), then raises KafkaTimeoutError; raises other KafkaErrors
-    (no authorisation) at once.
+    Every record acknowledged with ``acks=all`` before the call lies below it, unless a transaction
+    was open then that began before the record; a transaction is open until its marker is in the
+    log, which is some milliseconds after its producer was told that it is committed. Otherwise as
+    :func:`ends`.
+    """
+    found = await ends(consumer, partitions, timeout=timeout)
+    return {tp: end.stable for tp, end in found.items()}
+
+
+async def ends(
+    consumer: AIOKafkaConsumer, partitions: Iterable[TopicPartition], *, timeout: float = 30.0
+) -> dict[TopicPartition, End]:
+    """Both ends of each partition, as of now.
+
+    ``consumer`` must be started; the partitions need not be assigned to it. Rides over lost
+    connections and moved leaders until ``timeout`` (seconds), then raises KafkaTimeoutError; raises
+    other KafkaErrors (no authorisation) at once.
     """
     wanted = set(partitions)
-    ends: dict[TopicPartition, int] = {}
+    found: dict[TopicPartition, End] = {}
     problem: KafkaError | None = None
     try:
         async with asyncio.timeout(timeout):
-            while missing := wanted - ends.keys():
+            while missing := wanted - found.keys():
                 if problem is not None:
                     await asyncio.sleep(_RETRY_SECONDS)
                     # The metadata may be what is out of date; a failed update is tried again.
                     await consumer._client.force_metadata_update()
                 try:
                     nodes = await _by_leader(consumer._client, missing)
-                    for found in await asyncio.gather(
+                    for answered in await asyncio.gather(
                         *(_ends_on(consumer._client, node, tps) for node, tps in nodes.items())
                     ):
-                        ends.update(found)
+                        found.update(answered)
                     problem = KafkaError("a broker left partitions out of its answer")
                 except KafkaError as error:
                     if not error.retriable:
                         raise
                     problem = error
     except TimeoutError as error:
-        names = ", ".join(sorted(f"{tp.topic}[{tp.partition}]" for tp in wanted - ends.keys()))
+        names = ", ".join(sorted(f"{tp.topic}[{tp.partition}]" for tp in wanted - found.keys()))
         raise KafkaTimeoutError(
             f"no end offset of {names} within {timeout:g} s: {problem!r}"
         ) from error
-    return ends
+    return found
 
 
 async def _by_leader(
@@ -100,10 +128,13 @@ async def _by_leader(
 
 async def _ends_on(
     client: AIOKafkaClient, node: int, partitions: list[TopicPartition]
-) -> dict[TopicPartition, int]:
+) -> dict[TopicPartition, End]:
     listed = await _list_latest(client, node, partitions)
-    marks = await _high_watermarks(client, node, listed)
-    return {tp: max(listed[tp], mark) for tp, mark in marks.items()}
+    fetched = await _fetch_ends(client, node, listed)
+    return {
+        tp: End(max(listed[tp], end.stable), max(listed[tp], end.high))
+        for tp, end in fetched.items()
+    }
 
 
 async def _list_latest(
@@ -112,7 +143,7 @@ async def _list_latest(
     topics: dict[str, list[tuple[int, int]]] = defaultdict(list)
     for tp in partitions:
         topics[tp.topic].append((tp.partition, _LATEST))
-    request = OffsetRequest(_CONSUMER, _READ_UNCOMMITTED, list(topics.items()))
+    request = OffsetRequest(_CONSUMER, _READ_COMMITTED, list(topics.items()))
     response = await client.send(node, request, group=ConnectionGroup.COORDINATION)
     offsets = {}
     for topic, answers in response.topics:
@@ -122,22 +153,23 @@ async def _list_latest(
     return offsets
 
 
-async def _high_watermarks(
+async def _fetch_ends(
     client: AIOKafkaClient, node: int, positions: Mapping[TopicPartition, int]
-) -> dict[TopicPartition, int]:
+) -> dict[TopicPartition, End]:
     topics: dict[str, list[tuple[int, int, int]]] = defaultdict(list)
     for tp, position in positions.items():
         topics[tp.topic].append((tp.partition, position, _FETCH_BYTES))
     request = FetchRequest(
-        _FETCH_WAIT_MS, _FETCH_MIN_BYTES, _FETCH_BYTES, _READ_UNCOMMITTED, list(topics.items())
+        _FETCH_WAIT_MS, _FETCH_MIN_BYTES, _FETCH_BYTES, _READ_COMMITTED, list(topics.items())
     )
     response = await client.send(node, request, group=ConnectionGroup.COORDINATION)
-    marks = {}
+    found = {}
     for topic, answers in response.topics:
-        for partition, code, mark, *_records in answers:
+        # The last stable offset is there since version 4 (Kafka 0.11), as transactions are.
+        for partition, code, high, stable, *_records in answers:
             _raise_for(code, topic, partition)
-            marks[TopicPartition(topic, partition)] = mark
-    return marks
+            found[TopicPartition(topic, partition)] = End(stable, high)
+    return found
 
 
 def _raise_for(code: int, topic: str, partition: int) -> None:

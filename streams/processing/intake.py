@@ -16,11 +16,12 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 
 from schemas.decoder import Rejection
 from schemas.topics import EVENT_TOPICS, REFERENCE_TOPICS, Topic
 from streams.kafka.batch_writer import Acknowledged
+from streams.kafka.consumers import plain_consumer
 from streams.metrics.catalogue import Instruments
 from streams.processing.chunk import MENDABLE, Record, Verdict, Writes, judge, take_in
 from streams.processing.task import Owned
@@ -291,12 +292,7 @@ class Intake:
 
     async def _first_from(self, topic: str, partition: int, offset: int) -> int:
         """The offset of the first record at or after ``offset``, asked of the log itself."""
-        consumer = AIOKafkaConsumer(
-            **self._settings.client_options(),
-            group_id=None,
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-        )
+        consumer = plain_consumer(self._settings.client_options())
         tp = TopicPartition(topic, partition)
         async with asyncio.timeout(ASK_SECONDS):
             try:

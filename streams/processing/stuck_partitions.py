@@ -15,8 +15,9 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 
+from streams.kafka.consumers import plain_consumer
 from streams.processing.task import Owned
 from streams.processing.tasks import Tables
 
@@ -104,12 +105,7 @@ class Standstill:
         owned.next[topic] = end
 
     async def _ask(self, at: At, start: int, end: int) -> bool:
-        consumer = AIOKafkaConsumer(
-            **self._options,
-            group_id=None,
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-        )
+        consumer = plain_consumer(self._options)
         tp = TopicPartition(*at)
         async with asyncio.timeout(_ASK_SECONDS):
             try:

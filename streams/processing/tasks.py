@@ -22,10 +22,11 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 
 from schemas.topics import EVENT_TOPICS, REFERENCE_TOPICS, Topic
 from streams.kafka.batch_writer import Acknowledged, BatchWriter, Outgoing
+from streams.kafka.consumers import plain_consumer
 from streams.kafka.log_reader import LogReader
 from streams.kafka.offsets import end_offsets
 from streams.processing.chunk import Writes, month_rows
@@ -436,7 +437,7 @@ class Tables:
 
     async def _ends(self, numbers: list[int]) -> dict[int, dict[str, int]]:
         """Where the logs of some partitions end, by table."""
-        consumer = AIOKafkaConsumer(**self._settings.client_options(), group_id=None)
+        consumer = plain_consumer(self._settings.client_options())
         await consumer.start()
         try:
             tps = [TopicPartition(log, n) for log in self._logs.values() for n in numbers]

@@ -16,7 +16,7 @@ from faust import Schema
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, Message
 
-from streams.kafka.aiokafka_internals import leave_as_unpacked
+from streams.kafka.aiokafka_internals import leave_as_unpacked, read_committed
 
 CHUNK_RECORDS = 4000
 """At most this many records are handed over, and kept in flight, together."""
@@ -50,6 +50,19 @@ _QUIET_SECONDS = 1.0
 class _ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Faust ships no types
     _records_at = -_QUIET_SECONDS
     _wait_ms = IDLE_FETCH_MS
+
+    def _create_consumer(self, loop: asyncio.AbstractEventLoop) -> Any:
+        # Faust reads uncommitted records unless it also writes in transactions (exactly_once).
+        return read_committed(super()._create_consumer(loop))
+
+    def highwater(self, tp: TP) -> Any:
+        """How far the partition can be read: what an open transaction holds back is no backlog."""
+        return self._ensure_consumer().last_stable_offset(tp)
+
+    def verify_event_path(self, now: float, tp: TP) -> None:
+        """Faust's look at what stands still goes by the high watermark, which an open transaction
+        keeps out of reach; ``processing/stuck_partitions.py`` looks better."""
+        self._verify_aiokafka_event_path(now, tp)
 
     async def getmany(self, active_partitions: Any, timeout: float) -> Any:
         # Faust would go on fetching while chunks wait for their turn, up to thousands of them.

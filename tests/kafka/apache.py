@@ -188,6 +188,7 @@ class ApacheKafka:
             "broker.heartbeat.interval.ms": 500,
             "broker.session.timeout.ms": 3000,
             "log.initial.task.delay.ms": 100,
+            "transaction.abort.timed.out.transaction.cleanup.interval.ms": 500,
             "log.cleaner.backoff.ms": 200,
             "log.cleaner.dedupe.buffer.size": 4 << 20,
         }

@@ -50,6 +50,16 @@ async def consumer(broker: Broker, *topics: str, **options: Any) -> AsyncIterato
         await client.stop()
 
 
+@asynccontextmanager
+async def transaction(
+    broker: Broker, name: str, *, timeout_ms: int = 60_000
+) -> AsyncIterator[AIOKafkaProducer]:
+    """A producer with a transaction open that the test ends, or Kafka does after ``timeout_ms``."""
+    async with producer(broker, transactional_id=name, transaction_timeout_ms=timeout_ms) as client:
+        await client.begin_transaction()
+        yield client
+
+
 async def send_batch(
     client: AIOKafkaProducer, topic: str, partition: int, records: list[tuple[bytes, bytes]]
 ) -> int:

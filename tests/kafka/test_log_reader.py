@@ -7,8 +7,9 @@ from collections import defaultdict
 from typing import Any
 
 import pytest
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 
+from streams.kafka.consumers import plain_consumer
 from streams.kafka.log_reader import LogReader
 from tests.conftest import Broker
 from tests.kafka.clients import COMPACT, make_topic, producer, send_batch
@@ -45,12 +46,12 @@ async def test_all_who_ask_together_get_their_own_rows_from_one_consumer(
     topic = await _filled(broker, f"{topic_prefix}rows", counts)
     started = 0
 
-    def counting(**options: Any) -> Any:
+    def counting(*options: Any, **more: Any) -> Any:
         nonlocal started
         started += 1
-        return AIOKafkaConsumer(**options)
+        return plain_consumer(*options, **more)
 
-    monkeypatch.setattr("streams.kafka.log_reader.AIOKafkaConsumer", counting)
+    monkeypatch.setattr("streams.kafka.log_reader.plain_consumer", counting)
     reader = LogReader(broker.client_options)
     tps = [TopicPartition(topic, n) for n in range(4)]
     takes = [Taken() for _ in tps]

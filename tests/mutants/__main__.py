@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).parent.parent.parent
-FAST = ("tests/domain", "tests/processing", "tests/api")
+FAST = ("tests/domain", "tests/processing", "tests/api", "tests/kafka/test_isolation.py")
 COPIED = ("streams", "schemas", "tests", "docs", "pyproject.toml", "README.md")
 
 
@@ -122,6 +122,12 @@ MUTANTS = (
         "streams/metrics/collector.py",
         "            text = known.get(part)\n",
         "            text = next((t for p, t in known.items() if p[:3] == part[:3]), None)\n",
+    ),
+    Mutant(
+        "records of aborted transactions counted",
+        "streams/runtime/faust_driver.py",
+        "        return read_committed(super()._create_consumer(loop))\n",
+        "        return super()._create_consumer(loop)\n",
     ),
     Mutant(
         "numerator outside the denominator",
