@@ -17,6 +17,7 @@ from streams.cli.export import export
 from streams.cli.reference import reference
 from streams.cli.report import report
 from streams.cli.simulate import simulate
+from streams.cli.terminal import say
 from streams.cli.topics import topics
 from streams.cli.worker import worker
 
@@ -27,7 +28,7 @@ def _version(context: click.Context, _: click.Parameter, wanted: bool) -> Any:
             version = metadata.version("hoso")
         except metadata.PackageNotFoundError:
             version = "(run from source, not installed)"
-        click.echo(f"hoso {version}")
+        say(f"hoso {version}")
         context.exit()
 
 

@@ -8,12 +8,11 @@ from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import click
-import orjson
 from rich.table import Table
 
 from streams.cli.errors import ANSWER_IS_NO, Failure
 from streams.cli.running import load_settings, require_topics, run
-from streams.cli.terminal import NOTHING, out, progress
+from streams.cli.terminal import NOTHING, out, progress, say, say_json
 from streams.kafka.topics import SHORT_NAMES
 from streams.settings import Settings
 
@@ -81,7 +80,7 @@ def audit(as_of: date | None, url: str | None, wait: float, form: str) -> None:
     settings = load_settings()
     outcome = run(_audit(settings, as_of, url, wait))
     if form == "json":
-        click.echo(orjson.dumps(_as_json(outcome)).decode())
+        say_json(_as_json(outcome))
     else:
         _print(outcome)
     if outcome.differences:
@@ -144,11 +143,11 @@ def _print(outcome: Outcome) -> None:
             table.add_row(*(NOTHING if part in ("", None) else str(part) for part in difference))
         out().print(table)
         if len(outcome.differences) > _SHOWN:
-            click.echo(f"and {len(outcome.differences) - _SHOWN:,} more: --format json lists all")
+            say(f"and {len(outcome.differences) - _SHOWN:,} more: --format json lists all")
     span = f"{len(outcome.days):,} days"
     if outcome.days:
         span += f" from {outcome.days[0]} to {outcome.days[-1]}"
-    click.echo(
+    say(
         f"{len(outcome.differences):,} differences: {outcome.records:,} records, "
         f"{outcome.facts:,} accepted, {outcome.refused:,} rejected; "
         f"{outcome.agencies:,} agencies, {outcome.cells:,} cells, {span}"
@@ -156,9 +155,9 @@ def _print(outcome: Outcome) -> None:
         + f"; {outcome.seconds:.1f} s"
     )
     for reason, records in sorted(outcome.left_out.items()):
-        click.echo(
+        say(
             f"{records:,} records are not counted because a worker rejected them as {reason}, by "
             "the registrations of its day"
         )
     for reason, facts in sorted(outcome.strangers.items()):
-        click.echo(f"{facts:,} accepted events would be {reason} by the registrations of today")
+        say(f"{facts:,} accepted events would be {reason} by the registrations of today")

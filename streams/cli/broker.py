@@ -8,6 +8,7 @@ import click
 
 from streams.cli.errors import Failure
 from streams.cli.running import run
+from streams.cli.terminal import say
 
 _LOOK_SECONDS = 0.2
 
@@ -29,15 +30,15 @@ def broker(port: int) -> None:
     try:
         run(_serve(port))
     except KeyboardInterrupt:
-        click.echo("broker stopped; everything it held is gone", err=True)
+        say("broker stopped; everything it held is gone", err=True)
 
 
 async def _serve(port: int) -> None:
     from streams.kafka.broker import EmbeddedBroker
 
     with EmbeddedBroker(port) as embedded:
-        click.echo(f"broker listens at {embedded.bootstrap} (HOSO_BROKERS={embedded.bootstrap})")
-        click.echo("it keeps everything in memory and forgets it when it stops; Ctrl-C stops it")
+        say(f"broker listens at {embedded.bootstrap} (HOSO_BROKERS={embedded.bootstrap})")
+        say("it keeps everything in memory and forgets it when it stops; Ctrl-C stops it")
         while embedded.running:  # noqa: ASYNC110 (a process has no event to wait for)
             await asyncio.sleep(_LOOK_SECONDS)
         raise Failure(f"the broker ended by itself with code {embedded.wait()}")

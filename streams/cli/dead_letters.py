@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-import orjson
 from rich.table import Table
 
 from schemas.decoder import Reason
@@ -21,7 +20,7 @@ from streams.cli.events_file import TOPICS, Judge
 from streams.cli.letters import Filters, Letter, judge_again, read_letters, readable
 from streams.cli.running import load_settings, require_topics, run
 from streams.cli.sending import Outbox, summary
-from streams.cli.terminal import NOTHING, out, progress
+from streams.cli.terminal import NOTHING, json_text, out, progress, say, say_json
 from streams.domain.calendar import ZONE
 from streams.kafka.partitioner import partition_for
 from streams.settings import Settings
@@ -132,7 +131,7 @@ def list_(form: str, **given: Any) -> None:
     settings = load_settings()
     letters = _as_filters(**given).pick(run(read_letters(settings)))
     if form == "json":
-        click.echo(orjson.dumps([_as_json(letter) for letter in letters]).decode())
+        say_json([_as_json(letter) for letter in letters])
         return
     if letters:
         table = Table(header_style="bold")
@@ -150,7 +149,7 @@ def list_(form: str, **given: Any) -> None:
                 letter.detail,
             )
         out().print(table)
-    click.echo(f"{len(letters):,} dead letters")
+    say(f"{len(letters):,} dead letters")
 
 
 @dead_letters.command()
@@ -183,17 +182,18 @@ def _show(letter: Letter) -> None:
         ("agency", letter.agency or NOTHING),
         ("key", "null" if letter.key is None else readable(letter.key)),
     ):
-        click.echo(f"{name:<9} {text}")
+        say(f"{name:<9} {text}")
     for header, raw in letter.headers:
-        click.echo(f"header    {header}: {'null' if raw is None else readable(raw)}")
-    click.echo()
+        say(f"header    {header}: {'null' if raw is None else readable(raw)}")
+    say("")
     if letter.value is None:
-        click.echo("null")
+        say("null")
         return
     try:
-        click.echo(json.dumps(json.loads(letter.value.decode()), ensure_ascii=False, indent=2))
+        text = json_text(json.loads(letter.value.decode()), indent=2)
     except (ValueError, RecursionError):
-        click.echo(_hexdump(letter.value))
+        text = _hexdump(letter.value)
+    say(*text.split("\n"))
 
 
 def _hexdump(value: bytes) -> str:
@@ -251,13 +251,13 @@ async def _replay(settings: Settings, filters: Filters, rekey: bool, dry_run: bo
     now_ms = int(datetime.now(ZONE).timestamp() * 1000)
     judged = judge_again(letters, agencies, now_ms, rekey=rekey)
     for letter, reason, detail in judged.bad:
-        click.echo(f"{letter.name}: {reason}: {detail}")
+        say(f"{letter.name}: {reason}: {detail}")
     if not dry_run and judged.count:
         await require_topics(settings, *(settings.topic(topic) for topic in judged.good))
         await _send(settings, judged.good)
     said = "would be sent" if dry_run else "sent"
     repeated = f", {judged.repeated:,} repeated" if judged.repeated else ""
-    click.echo(f"{judged.count:,} {said}, {len(judged.bad):,} still bad{repeated}")
+    say(f"{judged.count:,} {said}, {len(judged.bad):,} still bad{repeated}")
     return len(judged.bad)
 
 
@@ -300,18 +300,18 @@ async def _replay_file(settings: Settings, file: Path, dry_run: bool) -> None:
     except OSError as error:
         raise Failure(f"{file}: {error.strerror or error}") from error
     for problem in judge.problems:
-        click.echo(f"{file}:{problem.line}: {problem.reason}: {problem.detail}")
+        say(f"{file}:{problem.line}: {problem.reason}: {problem.detail}")
     if judge.problems:
-        click.echo(f"{file}: {len(judge.problems):,} bad lines, nothing was sent", err=True)
+        say(f"{file}: {len(judge.problems):,} bad lines, nothing was sent", err=True)
         sys.exit(ANSWER_IS_NO)
     if dry_run:
-        click.echo(f"{len(judge.messages):,} would be sent, 0 still bad")
+        say(f"{len(judge.messages):,} would be sent, 0 still bad")
         return
     topics = {settings.topic(message.topic) for message in judge.messages}
     await require_topics(settings, *sorted(topics))
     async with Outbox(settings) as outbox:
         await outbox.send(judge.messages)
-    click.echo(summary(outbox.sent, settings))
+    say(*summary(outbox.sent, settings))
 
 
 def _as_json(letter: Letter) -> dict[str, Any]:

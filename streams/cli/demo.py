@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING
 
 import aiohttp
 import click
-import orjson
 
 from streams.cli.errors import ANSWER_IS_NO
 from streams.cli.playing import play
 from streams.cli.running import load_settings, prepare_topics, run
 from streams.cli.sending import Outbox
 from streams.cli.simulate import scenario_named
-from streams.cli.terminal import err, out, progress
+from streams.cli.terminal import progress, say, say_json
 from streams.domain.calendar import ZONE
 from streams.settings import Settings
 from streams.simulator import SCENARIOS, Remembering, Scenario, Succession
@@ -80,7 +79,7 @@ def demo(scenario: Scenario, headless: bool, form: str, rate: float | None) -> N
     except KeyboardInterrupt:
         if outcome.agreed is None:
             raise
-        click.echo("stopped", err=True)
+        say("stopped", err=True)
     if not outcome.agreed:
         sys.exit(ANSWER_IS_NO)
 
@@ -130,14 +129,13 @@ async def _demo(
     from streams.cli.report import open_register
     from streams.kafka.broker import EmbeddedBroker
 
-    console = err()
     async with AsyncExitStack() as stack:
         broker = stack.enter_context(EmbeddedBroker())
         settings = settings.model_copy(update={"brokers": broker.bootstrap})
         await prepare_topics(settings)
         worker = stack.enter_context(WorkerProcess(settings))
         if stays:
-            console.print(f"broker at {broker.bootstrap}, worker at {worker.url}")
+            say(f"broker at {broker.bootstrap}, worker at {worker.url}", err=True)
         session = await stack.enter_async_context(
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30))
         )
@@ -150,11 +148,11 @@ async def _demo(
             results = await measured(scenario.checks, register, reference, worker, session)
             outcome.agreed = all(result.ok for result in results)
             if form == "json":
-                click.echo(orjson.dumps(as_json(results, events, seconds)).decode())
+                say_json(as_json(results, events, seconds))
             else:
                 print_table(results)
                 agree = sum(result.ok for result in results)
-                out().print(
+                say(
                     f"{agree} of {len(results)} figures agree; {events:,} events in "
                     f"{seconds:.1f} s ({events / seconds:,.0f} a second)"
                 )

@@ -13,10 +13,12 @@ import aiohttp
 import orjson
 from rich import box
 from rich.table import Table
+from rich.text import Text
 
 from streams.cli.demo_worker import WorkerProcess, get_json
-from streams.cli.terminal import NOTHING, decimal, print_first_that_fits
+from streams.cli.terminal import NOTHING, print_first_that_fits
 from streams.domain.calendar import PERIOD_KINDS, PeriodKind
+from streams.domain.percent import decimal, percent
 from streams.simulator import Check, agrees, measure
 from streams.views.published_months import Register
 from streams.views.reference_data import Reference
@@ -115,23 +117,31 @@ def _kind(period: str) -> PeriodKind:
 
 def as_json(results: Sequence[Result], events: int, seconds: float) -> Mapping[str, Any]:
     """The answer of ``hoso demo --format json``; percentages as published, unrounded where
-    measured."""
+    measured. Where only a range was published, ``published`` is its upper bound and
+    ``published_range`` has both: more than the first, at most the second.
+    """
     return {
-        "checks": [
-            {
-                "as_of": result.check.as_of.isoformat(),
-                "scope": result.check.scope,
-                "period": result.check.period,
-                "indicator": result.check.indicator,
-                "published": _number(Fraction(result.check.published)),
-                "measured": None if result.measured is None else _number(result.measured),
-                "ok": result.ok,
-            }
-            for result in results
-        ],
+        "checks": [_check_as_json(result) for result in results],
         "events": events,
         "seconds": round(seconds, 3),
     }
+
+
+def _check_as_json(result: Result) -> dict[str, Any]:
+    check = result.check
+    published = _number(Fraction(check.published))
+    found: dict[str, Any] = {
+        "as_of": check.as_of.isoformat(),
+        "scope": check.scope,
+        "period": check.period,
+        "indicator": check.indicator,
+        "published": published,
+        "measured": None if result.measured is None else _number(result.measured),
+        "ok": result.ok,
+    }
+    if check.above is not None:
+        found["published_range"] = [_number(Fraction(check.above)), published]
+    return found
 
 
 def _number(value: Fraction) -> int | float:
@@ -165,7 +175,7 @@ def _table(results: Sequence[Result], without: Collection[str]) -> Table:
         if day is not None and check.as_of != day:
             table.add_section()
         day = check.as_of
-        cells = {
+        cells: dict[str, str | Text] = {
             "as of": check.as_of.isoformat(),
             "period": check.period,
             "scope": check.scope,
@@ -173,15 +183,14 @@ def _table(results: Sequence[Result], without: Collection[str]) -> Table:
             "indicator": check.indicator,
             "published": _published(check),
             "measured": _measured(result),
-            "": "[green]ok[/]" if result.ok else "[bold red]differs[/]",
+            "": Text("ok", "green") if result.ok else Text("differs", "bold red"),
         }
         table.add_row(*(text for head, text in cells.items() if head not in without))
     return table
 
 
 def _published(check: Check) -> str:
-    unit = "" if check.is_count else " %"
-    printed = decimal(Fraction(check.published), check.decimals) + unit
+    printed = f"{check.published:,}" + ("" if check.is_count else " %")
     return printed if check.above is None else f"{check.above} to {printed}"
 
 
@@ -190,4 +199,5 @@ def _measured(result: Result) -> str:
         return NOTHING
     if result.check.is_count:
         return decimal(result.measured, 0 if result.measured.denominator == 1 else 2)
-    return decimal(result.measured, result.check.decimals + 2) + " %"
+    share = result.measured / 100
+    return percent(share.numerator, share.denominator, result.check.decimals + 2) + " %"

@@ -17,7 +17,7 @@ from rich.text import Text
 from streams.cli.demo_worker import WorkerProcess, get_json
 from streams.cli.playing import play
 from streams.cli.sending import Outbox
-from streams.cli.terminal import NOTHING, out, percent
+from streams.cli.terminal import NOTHING, out, percent, target
 from streams.domain.calendar import ZONE
 from streams.domain.indicators import Figures
 from streams.domain.targets import INDICATORS, Indicator
@@ -49,7 +49,7 @@ async def watch(
     async with Outbox(settings) as outbox:
         playing = asyncio.create_task(play(scenario, outbox, rate, advance))
         try:
-            with Live(Text("…"), console=out(), auto_refresh=False) as live:
+            with Live("…", console=out(), auto_refresh=False) as live:
                 marks: deque[tuple[float, int]] = deque()
                 while not playing.done():
                     worker.check()
@@ -105,10 +105,10 @@ def _screen(
     behind = NOTHING if lag is None else f"{lag:,}"
     return Group(
         table,
-        Text(met),
-        Text(f"{sent:,} events sent, {speed:,.0f} a second taken in, {behind} waiting"),
-        Text(f"metrics  {worker.url}/metrics"),
-        Text(f"API      {worker.url}/api/v1/indicators"),
+        met,
+        f"{sent:,} events sent, {speed:,.0f} a second taken in, {behind} waiting",
+        f"metrics  {worker.url}/metrics",
+        f"API      {worker.url}/api/v1/indicators",
         Text("Ctrl-C ends", style="dim"),
     )
 
@@ -118,7 +118,7 @@ def _cells(row: Figures, indicator: Indicator) -> tuple[str, str, str]:
     return (
         f"{numerator:,} / {denominator:,}",
         percent(row.counts.ratio(indicator)),
-        percent(row.gaps[indicator].target, 0),
+        target(row.gaps[indicator].target),
     )
 
 

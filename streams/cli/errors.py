@@ -11,6 +11,8 @@ from typing import Any, ClassVar
 
 import click
 
+from streams.cli.terminal import say
+
 ANSWER_IS_NO = 1
 COULD_NOT_RUN = 2
 INTERRUPTED = 130
@@ -24,7 +26,7 @@ class Failure(click.ClickException):
     def show(self, file: Any = None) -> None:
         """Print the message to stderr."""
         for line in self.message.splitlines():
-            click.echo(f"error: {line}", err=True)
+            say(f"error: {line}", err=True)
 
 
 class StoppedError(KeyboardInterrupt):

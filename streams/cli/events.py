@@ -14,7 +14,7 @@ from streams.cli.errors import ANSWER_IS_NO, Failure
 from streams.cli.events_file import TOPICS, Judge
 from streams.cli.running import load_settings, prepare_topics, require_topics, run, topics_on_broker
 from streams.cli.sending import Outbox, summary
-from streams.cli.terminal import progress
+from streams.cli.terminal import progress, say
 from streams.settings import Settings
 
 _SLICE = 4000
@@ -57,7 +57,7 @@ def validate(file: Path, topic: str | None, registered: bool) -> None:
     agencies = run(registered_agencies(settings)) if registered else None
     judge = _judge(file, settings, topic, agencies)
     count = len(judge.messages)
-    click.echo(f"{file}: {count:,} good, {len(judge.problems):,} bad")
+    say(f"{file}: {count:,} good, {len(judge.problems):,} bad")
     if judge.problems:
         sys.exit(ANSWER_IS_NO)
 
@@ -81,7 +81,7 @@ def publish(file: Path, topic: str | None) -> None:
 async def _publish(file: Path, settings: Settings, topic: str | None) -> None:
     judge = _judge(file, settings, topic, await registered_agencies(settings))
     if judge.problems:
-        click.echo(f"{file}: {len(judge.problems):,} bad, nothing was sent", err=True)
+        say(f"{file}: {len(judge.problems):,} bad, nothing was sent", err=True)
         sys.exit(ANSWER_IS_NO)
     await prepare_topics(settings)
     messages = judge.messages
@@ -92,7 +92,7 @@ async def _publish(file: Path, settings: Settings, topic: str | None) -> None:
                 part = messages[start : start + _SLICE]
                 await outbox.send(part)
                 bar.advance(task, len(part))
-    click.echo(summary(outbox.sent, settings))
+    say(*summary(outbox.sent, settings))
 
 
 async def registered_agencies(settings: Settings) -> dict[str, frozenset[str]]:
@@ -130,7 +130,7 @@ def _judge(
             for size in judge.read(lines):
                 done += size
                 for problem in judge.problems[shown:]:
-                    click.echo(f"{file}:{problem.line}: {problem.reason}: {problem.detail}")
+                    say(f"{file}:{problem.line}: {problem.reason}: {problem.detail}")
                     shown += 1
                 if done >= 1 << 16:
                     bar.advance(task, done)

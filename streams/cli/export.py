@@ -12,7 +12,7 @@ import click
 from streams.cli.errors import Commands, Failure
 from streams.cli.report import open_register
 from streams.cli.running import load_settings, run
-from streams.cli.terminal import progress
+from streams.cli.terminal import progress, say
 from streams.domain.calendar import ZONE
 from streams.domain.definitions import DEFINITIONS
 from streams.settings import Settings
@@ -95,4 +95,4 @@ async def _openmetrics(
                 lambda: bar.advance(task),
             )
     days = (last - first).days + 1
-    click.echo(f"{samples:,} samples of {days:,} days", err=True)
+    say(f"{samples:,} samples of {days:,} days", err=True)

@@ -12,7 +12,7 @@ from streams.cli.events import registered_agencies
 from streams.cli.reference_files import Loader, files_in
 from streams.cli.running import load_settings, prepare_topics, run
 from streams.cli.sending import Outbox, summary
-from streams.cli.terminal import progress
+from streams.cli.terminal import progress, say
 from streams.settings import Settings
 
 _SLICE = 4000
@@ -58,9 +58,9 @@ async def _load(settings: Settings, directory: Path) -> None:
     for sheet, path in files:
         loader.load(sheet, path)
     for fault in loader.faults:
-        click.echo(str(fault))
+        say(str(fault))
     if loader.faults:
-        click.echo(f"{directory}: {len(loader.faults):,} bad, nothing was sent", err=True)
+        say(f"{directory}: {len(loader.faults):,} bad, nothing was sent", err=True)
         sys.exit(ANSWER_IS_NO)
     await prepare_topics(settings)
     with progress() as bar:
@@ -70,4 +70,4 @@ async def _load(settings: Settings, directory: Path) -> None:
                 part = loader.messages[start : start + _SLICE]
                 await outbox.send(part)
                 bar.advance(task, len(part))
-    click.echo(summary(outbox.sent, settings))
+    say(*summary(outbox.sent, settings))

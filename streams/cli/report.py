@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import csv
-import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import date, datetime
 from typing import Any
 
 import click
-import orjson
 from rich import box
 from rich.table import Table
 
 from schemas.topics import Topic
 from streams.cli.running import load_settings, require_topics, run
-from streams.cli.terminal import NOTHING, percent, print_first_that_fits
+from streams.cli.terminal import (
+    NOTHING,
+    percent,
+    print_first_that_fits,
+    say_csv,
+    say_json,
+    target,
+)
 from streams.domain.calendar import PERIOD_KINDS, ZONE, PeriodKind
 from streams.domain.definitions import DEFINITIONS
 from streams.domain.indicators import GROUPS, Figures
@@ -70,7 +74,8 @@ class AsOfType(click.ParamType):
     type=click.Choice(["table", "json", "csv"]),
     default="table",
     show_default=True,
-    help="json is what the API answers; csv has every figure of it, ratios unrounded.",
+    help="json is what the API answers; csv has every figure of it, ratios "
+    "unrounded, and an apostrophe before text that a spreadsheet would run as a formula.",
 )
 def report(period: PeriodKind, as_of: AsOf | None, definition: str | None, form: str) -> None:
     """Print the figures of every group and agency.
@@ -116,9 +121,9 @@ async def _report(
             return
         answer = report_json(register, reference, definition, period, day)
     if form == "json":
-        click.echo(orjson.dumps(answer).decode())
+        say_json(answer)
     else:
-        _print_csv(answer)
+        say_csv(_flat_rows(answer))
 
 
 # What a narrower terminal goes without, in this order, and how long names may be.
@@ -172,11 +177,10 @@ def _cells(row: Figures, indicator: Indicator, counted: str) -> dict[str, tuple[
     """Column → text and heading."""
     gap, rank = row.gaps[indicator], row.ranks[indicator]
     numerator, denominator = row.counts.fraction(indicator)
-    whole = gap.target is None or (100 * gap.target).denominator == 1
     cells = {
         counted: f"{numerator:,} / {denominator:,}",
         "%": percent(row.counts.ratio(indicator)),
-        "target": percent(gap.target, 0 if whole else 2),
+        "target": target(gap.target),
         "short": percent(gap.shortfall),
         "rank": NOTHING if rank is None else str(rank),
     }
@@ -187,7 +191,7 @@ def _cut(name: str, longest: int) -> str:
     return name if len(name) <= longest else f"{name[: max(0, longest - 1)]}…"
 
 
-def _print_csv(answer: Mapping[str, Any]) -> None:
+def _flat_rows(answer: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     period = answer["period"]
     about = {
         "as_of": answer["as_of"],
@@ -195,13 +199,8 @@ def _print_csv(answer: Mapping[str, Any]) -> None:
         "period_start": period["start"],
         "definition": answer["definition"],
     }
-    writer: csv.DictWriter[str] | None = None
     for row in answer["rows"]:
-        flat = about | _flat(row)
-        if writer is None:
-            writer = csv.DictWriter(sys.stdout, list(flat), lineterminator="\n")
-            writer.writeheader()
-        writer.writerow(flat)
+        yield about | _flat(row)
 
 
 def _flat(row: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -12,11 +12,10 @@ import signal
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-import click
-
 from streams import settings as settings_
 from streams.cli import logs
 from streams.cli.errors import Failure, StoppedError
+from streams.cli.terminal import say
 from streams.settings import Settings
 
 T = TypeVar("T")
@@ -33,10 +32,10 @@ def load_settings(**overrides: Any) -> Settings:
     """
     settings = settings_.load(**overrides)
     for line in settings_.unknown(os.environ):
-        click.echo(f"warning: {line}", err=True)
+        say(f"warning: {line}", err=True)
     for line in settings_.without_effect(settings):
         if line.startswith(("HOSO_SASL", "HOSO_SSL")):  # the others are the worker's to say
-            click.echo(f"warning: {line}", err=True)
+            say(f"warning: {line}", err=True)
     if settings.log_level == "debug":
         logs.configure(settings)
     else:

@@ -118,8 +118,8 @@ class Outbox:
             await self._pending.popleft()
 
 
-def summary(sent: Mapping[Topic, int], settings: Settings) -> str:
+def summary(sent: Mapping[Topic, int], settings: Settings) -> list[str]:
     """How many went where, a line per topic."""
     lines = [f"{count:>9,}  {settings.topic(topic)}" for topic, count in sent.items() if count]
     total = sum(sent.values())
-    return "\n".join([*lines, f"{total:>9,}  sent"])
+    return [*lines, f"{total:>9,}  sent"]

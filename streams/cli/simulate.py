@@ -7,7 +7,7 @@ import click
 from streams.cli.playing import DEFAULT_RATE, play
 from streams.cli.running import load_settings, prepare_topics, run
 from streams.cli.sending import Outbox, summary
-from streams.cli.terminal import progress
+from streams.cli.terminal import progress, say
 from streams.settings import Settings
 from streams.simulator import SCENARIOS, Scenario
 
@@ -44,8 +44,8 @@ def simulate(scenario: Scenario, rate: float | None) -> None:
     try:
         run(_simulate(settings, scenario, rate, outbox))
     except KeyboardInterrupt:
-        click.echo("stopped", err=True)
-    click.echo(summary(outbox.sent, settings))
+        say("stopped", err=True)
+    say(*summary(outbox.sent, settings))
 
 
 async def _simulate(

@@ -1,11 +1,23 @@
-"""What people see: tables on stdout, progress on stderr."""
+"""What people see: text and tables on stdout, progress and remarks on stderr.
+
+The only module of the commands that prints. Whatever it is given may hold text from outside (names
+of agencies, dead letters, file names, what a broker answers), so nothing of it is read as markup,
+and no character of it reaches the terminal that does anything but show itself.
+"""
 
 from __future__ import annotations
 
+import csv
+import json
+import re
 import sys
-from collections.abc import Iterable
+import unicodedata
+from collections.abc import Iterable, Mapping
 from fractions import Fraction
+from functools import cache
+from typing import Any
 
+import click
 from rich.console import Console
 from rich.measure import Measurement
 from rich.progress import (
@@ -18,14 +30,92 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
+from rich.text import Text
+
+from streams.domain import percent as domain
 
 NOTHING = "–"
 _WIDE = 200  # columns where there is no terminal whose width could be asked
+_FORMULA = tuple("=+-@＝＋－＠")
+"""What a spreadsheet takes for the beginning of a formula."""
+
+
+@cache
+def _shows_itself(character: str) -> bool:
+    # No control characters (C0, C1, DEL), line separators, bidi and other format characters,
+    # surrogates; of the spaces also those that Python does not call printable.
+    return character.isprintable() or unicodedata.category(character) == "Zs"
+
+
+def plain(text: str) -> str:
+    """``text`` on one line; characters that would do something are written as Python writes them.
+
+    Such as ``\\x1b``, ``\\n`` and ``\\u202e``. A backslash is left as it is.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(c if _shows_itself(c) else ascii(c)[1:-1] for c in text)
+
+
+def say(*lines: str, err: bool = False) -> None:
+    """Print each of ``lines`` as a line of its own, to stdout or stderr."""
+    for line in lines:
+        click.echo(plain(line), err=err)
+
+
+def json_text(value: Any, indent: int | None = None) -> str:
+    """``value`` as JSON that any reader takes for the same and that may be shown on a terminal."""
+    text = json.dumps(
+        value,
+        ensure_ascii=False,
+        indent=indent,
+        separators=(",", ":") if indent is None else None,
+    )
+    return re.sub(r"[^ -~\n]", lambda found: _json_escaped(found[0]), text)
+
+
+def _json_escaped(character: str) -> str:
+    return character if _shows_itself(character) else json.dumps(character)[1:-1]
+
+
+def say_json(value: Any, indent: int | None = None) -> None:
+    """Print ``value`` to stdout as JSON."""
+    click.echo(json_text(value, indent))
+
+
+def say_csv(rows: Iterable[Mapping[str, Any]]) -> None:
+    """Print ``rows``, which all have the same columns, to stdout as CSV with a header.
+
+    Text that a spreadsheet would run as a formula gets an apostrophe in front, by which it knows
+    that this is text; numbers stay as they are.
+    """
+    writer: csv.DictWriter[str] | None = None
+    for row in rows:
+        if writer is None:
+            writer = csv.DictWriter(sys.stdout, list(row), lineterminator="\n")
+            writer.writeheader()
+        writer.writerow({column: _csv_cell(value) for column, value in row.items()})
+
+
+def _csv_cell(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    text = plain(value)
+    return f"'{text}" if text.lstrip().startswith(_FORMULA) else text
+
+
+class _Console(Console):
+    """Shows every string as the text that it is."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """As rich, which all strings in a table, a title or a message go through."""
+        options |= {"markup": False, "emoji": False, "highlight": False}
+        return super().render_str(plain(text), **options)
 
 
 def out() -> Console:
-    """Results. Without a terminal, wide enough that nothing is cut off."""
-    return Console(file=sys.stdout, width=None if sys.stdout.isatty() else _WIDE, highlight=False)
+    """Tables. Without a terminal, wide enough that nothing is cut off."""
+    return _Console(file=sys.stdout, width=None if sys.stdout.isatty() else _WIDE)
 
 
 def print_first_that_fits(tables: Iterable[Table]) -> None:
@@ -43,17 +133,12 @@ def print_first_that_fits(tables: Iterable[Table]) -> None:
         console.print(chosen)
 
 
-def err() -> Console:
-    """Progress and remarks."""
-    return Console(file=sys.stderr, highlight=False)
-
-
 def progress() -> Progress:
     """A progress bar on stderr, or nothing at all where that is no terminal."""
-    console = err()
+    console = _Console(file=sys.stderr)
     return Progress(
         SpinnerColumn(),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
@@ -64,15 +149,14 @@ def progress() -> Progress:
     )
 
 
-def decimal(value: Fraction, decimals: int) -> str:
-    """``value`` with so many decimals, rounded half up, from exact arithmetic."""
-    scaled = abs(value) * 10**decimals
-    units = (2 * scaled.numerator + scaled.denominator) // (2 * scaled.denominator)
-    whole, rest = divmod(units, 10**decimals)
-    sign = "-" if value < 0 and units else ""
-    return f"{sign}{whole:,}" + (f".{rest:0{decimals}d}" if decimals else "")
-
-
 def percent(value: Fraction | None, decimals: int = 2) -> str:
     """A share as percent without the sign, or a dash where there is none."""
-    return NOTHING if value is None else decimal(100 * value, decimals)
+    if value is None:
+        return NOTHING
+    return domain.percent(value.numerator, value.denominator, decimals)
+
+
+def target(value: Fraction | None) -> str:
+    """A target as percent without the sign: decimals only where it has any."""
+    whole = value is None or (100 * value).denominator == 1
+    return percent(value, 0 if whole else 2)

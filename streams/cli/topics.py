@@ -8,6 +8,7 @@ import click
 
 from streams.cli.errors import ANSWER_IS_NO, Commands
 from streams.cli.running import load_settings, run, topic_specs, topics_on_broker
+from streams.cli.terminal import say
 from streams.settings import Settings
 
 
@@ -39,16 +40,16 @@ async def _create(settings: Settings) -> int:
         differences = [d for d in report.differences if d.topic == spec.name]
         if spec.name in report.created:
             policy = spec.config["cleanup.policy"]
-            click.echo(f"{spec.name:<{width}}  created, {spec.partitions} partitions, {policy}")
+            say(f"{spec.name:<{width}}  created, {spec.partitions} partitions, {policy}")
         elif differences:
             for found in differences:
-                click.echo(
+                say(
                     f"{spec.name:<{width}}  differs: {found.what} is {found.actual}, "
                     f"expected {found.expected}"
                 )
         elif spec.name in report.unchecked:
-            click.echo(f"{spec.name:<{width}}  exists (the broker does not tell its policies)")
+            say(f"{spec.name:<{width}}  exists (the broker does not tell its policies)")
         else:
-            click.echo(f"{spec.name:<{width}}  exists")
+            say(f"{spec.name:<{width}}  exists")
     wrong = any(found.what == "partitions" for found in report.differences)
     return ANSWER_IS_NO if wrong else 0
