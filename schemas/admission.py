@@ -12,7 +12,7 @@ from typing import Final
 from schemas.decoder import Reason, Rejection
 from schemas.events import Event, ListedEvent, ProcessedEvent, SubmittedEvent, TargetEvent
 from schemas.explain import shorten
-from schemas.instants import epoch_us
+from schemas.instants import epoch_us, record_time
 
 _FACTS: Final = (SubmittedEvent, ProcessedEvent, ListedEvent)
 
@@ -23,21 +23,20 @@ TOLERANCE_MS: Final = 5 * 60 * 1000
 def admit(
     event: Event,
     key: bytes | None,
-    timestamp_ms: int,
+    timestamp_ms: int | None,
     agencies: Mapping[str, frozenset[str]],
 ) -> Rejection | None:
     """None if `event` may count, else the first reason against it.
 
     `key`: the record's raw key; null is a mismatch on every topic.
     `timestamp_ms`: the broker's record timestamp, in milliseconds since the epoch. It decides
-    `future_time`, so a replay judges a record as it was judged first. Brokers give a negative
-    number for none: the caller then passes its own clock.
+    `future_time`, so a replay judges a record as it was judged first. Where there is none, or one
+    that is no time (`instants.record_time`), nothing is ahead of it: a clock of this process in
+    its place would judge a replay otherwise.
     `agencies`: registered agency code → the CloudEvents sources that may speak for it, an empty
     set for any. Only looked at for the three event topics.
 
     `due_at`, `effective_from` and the envelope's `time` may lie in the future.
-
-    Raises ValueError for a negative `timestamp_ms`: every event would seem to be in the future.
     """
     expected_key = event.key
     if key != expected_key.encode():
@@ -62,15 +61,14 @@ def admit(
             f"source: {shorten(event.source)} may not speak for {agency}, only {allowed}",
             agency,
         )
-    if isinstance(event, ListedEvent):
+    sent_ms = record_time(timestamp_ms)
+    if isinstance(event, ListedEvent) or sent_ms is None:
         return None
-    if timestamp_ms < 0:
-        raise ValueError(f"a record timestamp of {timestamp_ms} ms is none; pass the clock's")
     if isinstance(event, SubmittedEvent):
         field, instant = "submitted_at", event.data.submitted_at
     else:
         field, instant = "at", event.data.at
-    ahead_us = epoch_us(instant) - timestamp_ms * 1000
+    ahead_us = epoch_us(instant) - sent_ms * 1000
     if ahead_us > TOLERANCE_MS * 1000:
         return Rejection(
             Reason.future_time,

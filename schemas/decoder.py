@@ -25,7 +25,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json
 
 from schemas.events import (
-    Code,
+    AgencyCode,
     Envelope,
     Event,
     ListedEvent,
@@ -39,6 +39,9 @@ from schemas.topics import TOPIC_OF_TYPE, Topic
 
 MAX_VALUE_BYTES: Final = 65_536
 """The longest value of a record that is read (the contract, section 2)."""
+
+MAX_KEY_AND_HEADERS_BYTES: Final = 65_536
+"""The most that key and headers may have together (the contract, section 2)."""
 
 
 class Reason(StrEnum):
@@ -88,7 +91,7 @@ _VALIDATE: Final[Mapping[str, Callable[[bytes], Event]]] = MappingProxyType(
     }
 )
 _validate_envelope: Final = _json_validator(Envelope)
-_code: Final[TypeAdapter[str]] = TypeAdapter(Code)
+_code: Final[TypeAdapter[str]] = TypeAdapter(AgencyCode)
 
 _ATTRIBUTES: Final = ("specversion", "id", "source", "type", "time")
 
@@ -142,23 +145,42 @@ def _binary_mode(ce_headers: Sequence[tuple[str, bytes | None]]) -> _ContentMode
     return _ContentMode(attributes=attributes)
 
 
+def key_and_headers_bytes(
+    key: bytes | None, headers: Sequence[tuple[str, bytes | None]] = ()
+) -> int:
+    """How large key and headers are together: the bytes of the key, all names and all values.
+
+    A header counts as one byte at least, or a record of any size could be made of empty ones.
+    """
+    return (0 if key is None else len(key)) + sum(
+        max(1, len(name.encode("utf-8", "surrogatepass")) + (0 if raw is None else len(raw)))
+        for name, raw in headers
+    )
+
+
 def decode(
-    topic: Topic, value: bytes | None, headers: Sequence[tuple[str, bytes | None]] = ()
+    topic: Topic,
+    value: bytes | None,
+    headers: Sequence[tuple[str, bytes | None]] = (),
+    key: bytes | None = None,
 ) -> Event | Rejection:
     """The event in a record of `topic`, or the first reason (up to `bad_data`) why it is none.
 
-    `value` and `headers` are as the Kafka client gives them. Never raises, whatever the bytes.
+    `value`, `headers` and `key` are as the Kafka client gives them. Never raises, whatever the
+    bytes. Of the key only the size is looked at here.
     A null value is `not_json`: on the reference topics the caller takes tombstones out first.
     Of a name that occurs twice in a JSON object, the last counts. A topic that carries no events
     (`agency-months`, `dead-letters`) makes every event `wrong_topic`.
 
-    What needs the key, the broker's timestamp or the agencies is checked by `admission.admit`.
+    Whether the key is right, the clock and the agencies are left to `admission.admit`.
     """
+    rejection = too_large(value, headers, key)
+    if rejection is not None:
+        return rejection
     mode = _content_mode(headers) if headers else _STRUCTURED
     if (
         value
         and mode is _STRUCTURED
-        and len(value) <= MAX_VALUE_BYTES
         # The parser takes the bare words NaN and Infinity, which are not JSON; they can stand
         # only in attributes nobody reads. Looking for one byte first is twenty times cheaper.
         and not ((78 in value and b"NaN" in value) or (73 in value and b"Infinity" in value))
@@ -172,13 +194,24 @@ def decode(
     return _classify(topic, value, mode)
 
 
+def too_large(
+    value: bytes | None, headers: Sequence[tuple[str, bytes | None]], key: bytes | None
+) -> Rejection | None:
+    """`too_large` if the record is, else None: the first reason, of tombstones too."""
+    if not headers and len(value or b"") <= MAX_VALUE_BYTES and len(key or b"") <= MAX_VALUE_BYTES:
+        return None
+    for what, size, most in (
+        ("value", len(value or b""), MAX_VALUE_BYTES),
+        ("key and headers", key_and_headers_bytes(key, headers), MAX_KEY_AND_HEADERS_BYTES),
+    ):
+        if size > most:
+            return Rejection(
+                Reason.too_large, f"{what}: {size} bytes, expected at most {most}", None
+            )
+    return None
+
+
 def _classify(topic: Topic, value: bytes | None, mode: _ContentMode) -> Event | Rejection:
-    if value is not None and len(value) > MAX_VALUE_BYTES:
-        return Rejection(
-            Reason.too_large,
-            f"value: {len(value)} bytes, expected at most {MAX_VALUE_BYTES}",
-            None,
-        )
     if not value:
         given = "null" if value is None else "empty"
         return Rejection(Reason.not_json, f"value: {given}, expected a JSON object", None)

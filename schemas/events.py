@@ -14,7 +14,7 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from schemas.instants import CalendarDay, DatedInstant, Timestamp, epoch_us
@@ -23,6 +23,27 @@ CODE_PATTERN: Final = r"^[^\s\u0000-\u001f\u007f-\u009f]+$"
 
 Code = Annotated[str, Field(min_length=1, max_length=64, pattern=CODE_PATTERN)]
 """1 to 64 characters (code points) without Unicode white space or control characters."""
+
+GROUPS: Final = frozenset({"national", "ministries", "provinces"})
+"""Scopes of figures and targets that pool agencies, so no agency may be called so."""
+
+
+def _no_group(code: str) -> str:
+    if code in GROUPS:
+        raise ValueError("is the name of a group")
+    return code
+
+
+AgencyCode = Annotated[
+    Code,
+    AfterValidator(_no_group),
+    Field(json_schema_extra={"not": {"enum": sorted(GROUPS)}}),
+]
+"""A `Code` that is not the name of a group of agencies (the contract, section 2)."""
+
+LONGEST_NAME: Final = 500
+Name = Annotated[str, Field(max_length=LONGEST_NAME)]
+"""What people call an agency or a service: at most 500 characters (code points)."""
 
 NonEmpty = Annotated[str, Field(min_length=1)]
 Revision = Annotated[int, Field(ge=0, lt=2**31)]
@@ -39,7 +60,7 @@ class Submitted:
     """A dossier was handed in. The highest `(revision, submitted_at, id)` replaces the others."""
 
     dossier: Code
-    agency: Code
+    agency: AgencyCode
     service: Code
     channel: Channel | None = None
     submitted_at: DatedInstant
@@ -68,7 +89,7 @@ class Processed:
     """A dossier reached a national status (2 to 10; see dossier_statuses.csv)."""
 
     dossier: Code
-    agency: Code
+    agency: AgencyCode
     status: Annotated[int, Field(ge=2, le=10)]
     at: DatedInstant
     revision: Revision = 0
@@ -84,9 +105,9 @@ class Processed:
 class Listed:
     """A service's entry in the catalogue, in force from a day (level 3 một phần, 4 toàn trình)."""
 
-    agency: Code
+    agency: AgencyCode
     service: Code
-    name: str | None = None
+    name: Name | None = None
     level: Annotated[int, Field(ge=1, le=4)]
     eligible: bool
     listed: bool
@@ -98,8 +119,8 @@ class Listed:
 class Registered:
     """An agency, and the CloudEvents `source` values that may speak for it (empty: any)."""
 
-    agency: Code
-    name: str
+    agency: AgencyCode
+    name: Name
     kind: Kind
     sources: tuple[NonEmpty, ...]
 

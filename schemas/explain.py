@@ -19,6 +19,7 @@ LONGEST_VALUE: Final = 60
 """Characters of a value that are shown, the mark of omission included."""
 
 _CODE: Final = "a code of 1 to 64 characters without spaces or control characters"
+_AGENCY: Final = f"{_CODE}, nor the name of a group (national, ministries, provinces)"
 _INSTANT: Final = "an RFC 3339 timestamp with an offset from UTC, such as 2022-01-05T09:00:00+07:00"
 
 _LEAP_SECOND: Final = re.compile(r"[Tt][0-9]{2}:[0-9]{2}:60")
@@ -33,7 +34,7 @@ EXPECTED: Final[Mapping[str, str]] = MappingProxyType(
         "time": f"{_INSTANT}, or null",
         "data": "an object",
         "data.dossier": _CODE,
-        "data.agency": _CODE,
+        "data.agency": _AGENCY,
         "data.service": _CODE,
         "data.channel": "one of online, in_person, postal, null",
         "data.submitted_at": _INSTANT,
@@ -42,7 +43,7 @@ EXPECTED: Final[Mapping[str, str]] = MappingProxyType(
         "data.revision": "a whole number from 0 to 2147483647",
         "data.void": "true or false",
         "data.status": "a national status code from 2 to 10",
-        "data.name": "a string",
+        "data.name": "a string of at most 500 characters",
         "data.level": "a level from 1 to 4",
         "data.eligible": "true or false",
         "data.listed": "true or false",

@@ -31,6 +31,19 @@ VIETNAM: Final = timezone(timedelta(hours=7))
 FIRST_INSTANT: Final = datetime(1, 1, 1, tzinfo=VIETNAM)
 LAST_INSTANT: Final = datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=VIETNAM)
 
+LAST_RECORD_TIME: Final = 253_402_275_599_999
+"""`LAST_INSTANT` in milliseconds since the epoch."""
+
+
+def record_time(timestamp: int | None) -> int | None:
+    """A record's timestamp in ms since the epoch; None if it has none, or one that is no time.
+
+    Only a topic with LogAppendTime has the broker's time. Elsewhere it is whatever the producer
+    wrote: Kafka's -1 for none, nothing at all in the oldest message format, or microseconds where
+    milliseconds belong (year 58873). What lies outside 1970 to 9999 is no time of a record.
+    """
+    return timestamp if timestamp is not None and 0 <= timestamp <= LAST_RECORD_TIME else None
+
 
 def _timestamp_schema(**bounds: Any) -> CoreSchema:
     """An RFC 3339 string in JSON; from Python also an aware datetime.

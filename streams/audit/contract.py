@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import orjson
 
 LONGEST = 64 * 1024
+LONGEST_NAME = 500
 AHEAD_MS = 5 * 60 * 1000
 
 Headers = Sequence[tuple[str, bytes | None]]
@@ -104,13 +105,18 @@ class Read(NamedTuple):
     source: str
 
 
-def read(topic: str, key: bytes | None, value: bytes | None, headers: Headers, at_ms: int) -> Read:
+def read(
+    topic: str, key: bytes | None, value: bytes | None, headers: Headers, at_ms: int | None
+) -> Read:
     """What a record of ``topic`` (without the prefix) says.
 
-    ``at_ms``: the broker's timestamp in ms; negative where it gives none, then nothing is ahead.
+    ``at_ms``: the record's timestamp in ms. Where it is none, or no time from 1970 to the end of
+    the calendar (microseconds, say), nothing is ahead of it.
     Raises :class:`RefusedError` with the first reason of the contract that applies, of all but the
     two that depend on registrations (``unknown_agency``, ``source_not_allowed``).
     """
+    if _size(key, headers) > LONGEST:
+        raise RefusedError("too_large")
     envelope, data = _open(value, headers)
     if envelope.get("specversion") != "1.0":
         raise RefusedError("bad_envelope")
@@ -134,9 +140,19 @@ def read(topic: str, key: bytes | None, value: bytes | None, headers: Headers, a
     said: Said = _READERS[home](id_, data)
     if key != _key(said):
         raise RefusedError("key_mismatch")
-    if isinstance(said, (Submission, Step)) and said.at > (at_ms + AHEAD_MS) * 1000 and at_ms >= 0:
+    dated = at_ms if at_ms is not None and 0 <= at_ms * 1000 <= _LAST else None
+    at = said.at if isinstance(said, Submission | Step) else None
+    if at is not None and dated is not None and at > (dated + AHEAD_MS) * 1000:
         raise RefusedError("future_time")
     return Read(said, source)
+
+
+def _size(key: bytes | None, headers: Headers) -> int:
+    """Bytes of key and headers together; an empty header counts as one."""
+    size = len(key or b"")
+    for name, raw in headers:
+        size += len(name.encode("utf-8", "surrogatepass")) + len(raw or b"") or 1
+    return size
 
 
 def _key(said: Said) -> bytes:
@@ -245,7 +261,7 @@ def _binary(headers: Headers) -> dict[str, str] | None:
 
 _CODE = re.compile(r"[^\s\x00-\x1f\x7f-\x9f]{1,64}")
 _INSTANT = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]+)?"
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt](?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]+)?"
     r"(?:[Zz]|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])"
 )
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
@@ -315,6 +331,13 @@ def _is_code(text: str) -> bool:
     return _CODE.fullmatch(text) is not None
 
 
+def _agency(data: Mapping[str, Any]) -> str:
+    code = _code(data, "agency")
+    if code in ("national", "ministries", "provinces"):  # figures of groups have these names
+        raise RefusedError("bad_data")
+    return code
+
+
 def _code(data: Mapping[str, Any], name: str) -> str:
     code = data.get(name)
     if type(code) is not str or not _is_code(code):
@@ -347,6 +370,13 @@ def _text(value: Any) -> str:
     return value
 
 
+def _name(value: Any) -> str:
+    name = _text(value)
+    if len(name) > LONGEST_NAME:
+        raise RefusedError("bad_data")
+    return name
+
+
 def _no_others(data: Mapping[str, Any], known: frozenset[str]) -> None:
     if not data.keys() <= known:
         raise RefusedError("bad_data")
@@ -375,7 +405,7 @@ def _submission(id_: str, data: Mapping[str, Any]) -> Submission:
         if due_at is None:
             raise RefusedError("bad_data")
     return Submission(
-        _code(data, "agency"),
+        _agency(data),
         _dossier(data),
         _whole(data.get("revision", 0), 0, _REVISIONS),
         _dated(data.get("submitted_at")),
@@ -390,7 +420,7 @@ def _submission(id_: str, data: Mapping[str, Any]) -> Submission:
 def _step(id_: str, data: Mapping[str, Any]) -> Step:
     _no_others(data, _PROCESSED)
     return Step(
-        _code(data, "agency"),
+        _agency(data),
         _dossier(data),
         _whole(data.get("status"), 2, 10),
         _whole(data.get("revision", 0), 0, _REVISIONS),
@@ -411,7 +441,7 @@ def _listing(id_: str, data: Mapping[str, Any]) -> Listing:
         raise RefusedError("bad_data") from None
     name = data.get("name")
     return Listing(
-        _code(data, "agency"),
+        _agency(data),
         _code(data, "service"),
         effective_from,
         _whole(data.get("revision", 0), 0, _REVISIONS),
@@ -419,7 +449,7 @@ def _listing(id_: str, data: Mapping[str, Any]) -> Listing:
         _flag(data.get("listed")),
         _whole(data.get("level"), 1, 4),
         _flag(data.get("eligible")),
-        "" if name is None else _text(name),
+        "" if name is None else _name(name),
     )
 
 
@@ -431,7 +461,7 @@ def _registration(_: str, data: Mapping[str, Any]) -> Registration:
     kind = data.get("kind")
     if kind not in ("ministry", "province"):
         raise RefusedError("bad_data")
-    return Registration(_code(data, "agency"), _text(data.get("name")), kind, frozenset(sources))
+    return Registration(_agency(data), _name(data.get("name")), kind, frozenset(sources))
 
 
 def _assignment(_: str, data: Mapping[str, Any]) -> Assignment:

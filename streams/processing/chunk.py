@@ -19,8 +19,8 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Protocol
 
 from schemas.admission import TOLERANCE_MS, admit
-from schemas.decoder import MAX_VALUE_BYTES, Reason, Rejection, decode
-from schemas.events import Event, ListedEvent, ProcessedEvent, SubmittedEvent
+from schemas.decoder import MAX_VALUE_BYTES, Reason, Rejection, decode, too_large
+from schemas.events import GROUPS, Event, ListedEvent, ProcessedEvent, SubmittedEvent
 from schemas.fast_path import (
     PlainError,
     PlainProcessed,
@@ -31,6 +31,7 @@ from schemas.fast_path import (
     read_processed,
     read_submitted,
 )
+from schemas.instants import record_time
 from schemas.topics import EVENT_TOPICS, Topic
 from streams.domain import dossier
 from streams.domain.catalogue import Listing
@@ -56,8 +57,8 @@ class Record(Protocol):
     """What the pipeline needs of a consumed record (aiokafka's ConsumerRecord has it)."""
 
     offset: int
-    timestamp: int
-    """The broker's, ms since the epoch."""
+    timestamp: int | None
+    """The broker's, ms since the epoch; anything at all where the topic keeps the producer's."""
     key: bytes | None
     value: bytes | None
     headers: Headers
@@ -86,30 +87,22 @@ class Writes:
     """(agency or "" where it is not registered, reason) → records."""
 
 
-def judge(
-    topic: Topic, record: Record, agencies: Mapping[str, frozenset[str]], now_ms: int
-) -> Verdict:
-    """The fact or event in a record, or why it counts for nothing.
-
-    ``now_ms`` stands in for the record's timestamp on a broker that gives none.
-    """
+def judge(topic: Topic, record: Record, agencies: Mapping[str, frozenset[str]]) -> Verdict:
+    """The fact or event in a record, or why it counts for nothing."""
     fact = plain_fact(topic, record, agencies)
     if fact is not None:
         return fact
-    return judge_in_full(topic, record, agencies, now_ms)
+    return judge_in_full(topic, record, agencies)
 
 
-def judge_in_full(
-    topic: Topic, record: Record, agencies: Mapping[str, frozenset[str]], now_ms: int
-) -> Verdict:
+def judge_in_full(topic: Topic, record: Record, agencies: Mapping[str, frozenset[str]]) -> Verdict:
     """As :func:`judge`, by the full validator alone, which decides whatever is not plain."""
     if record.value is None and topic not in EVENT_TOPICS:
-        return TOMBSTONE
-    event = decode(topic, record.value, record.headers)
+        return too_large(None, record.headers, record.key) or TOMBSTONE
+    event = decode(topic, record.value, record.headers, record.key)
     if isinstance(event, Rejection):
         return event
-    timestamp = record.timestamp if record.timestamp >= 0 else now_ms
-    rejection = admit(event, record.key, timestamp, agencies)
+    rejection = admit(event, record.key, record.timestamp, agencies)
     if rejection is not None:
         return rejection
     if isinstance(event, SubmittedEvent):
@@ -173,9 +166,11 @@ def plain_fact(
         or at is None
         or record.key != data.agency.encode()
         or record.headers
+        or data.agency in GROUPS
         or not plain_code(data.dossier)
-        or at > record.timestamp * 1000 + _TOLERANCE_US
+        or record.timestamp is None
         or record.timestamp < 0
+        or at > record.timestamp * 1000 + _TOLERANCE_US
         or len(value) > MAX_VALUE_BYTES
     ):
         return None
@@ -220,7 +215,7 @@ def take_in(
     at_home: dict[bytes | None, bool] = {None: True}
     """By key; a record without one is never accepted, whatever its partition."""
     facts: list[DossierFact] = []
-    arrived: list[int] = []
+    arrived: list[int | None] = []
     for record, verdict in zip(records, verdicts, strict=True):
         if type(verdict) is Rejection:
             outcomes["rejected"] += 1
@@ -255,7 +250,7 @@ def take_in(
                     ),
                 )
             ] += 1
-            chunk.note(listed.agency, record.timestamp, None)
+            chunk.note(listed.agency, record_time(record.timestamp), None)
         else:
             # Reference data: every process reads it through a view of its own; here it is judged.
             outcomes["applied"] += 1

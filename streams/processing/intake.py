@@ -59,14 +59,12 @@ class Intake:
         tables: Tables,
         reference: Reference,
         instruments: Instruments,
-        now: Callable[[], float],
         fatal: Callable[[str], None],
     ) -> None:
         self._settings = settings
         self._tables = tables
         self._reference = reference
         self._instruments = instruments
-        self._now = now
         self._fatal = fatal
         self._topics = {settings.topic(topic): topic for topic in EVENT_TOPICS | REFERENCE_TOPICS}
         self._slots = asyncio.Semaphore(CHUNKS_IN_FLIGHT)
@@ -202,9 +200,8 @@ class Intake:
         Registrations come by another topic. Whoever registers an agency and then sends its events
         must not see them refused because this process had not read the registration yet.
         """
-        now_ms = int(self._now() * 1000)
         sources = self._reference.sources
-        verdicts = [judge(topic, record, sources, now_ms) for record in records]
+        verdicts = [judge(topic, record, sources) for record in records]
         doubtful = [
             index
             for index, verdict in enumerate(verdicts)
@@ -213,7 +210,7 @@ class Intake:
         if doubtful:
             await self._refresh_reference()
             for index in doubtful:
-                verdicts[index] = judge(topic, records[index], self._reference.sources, now_ms)
+                verdicts[index] = judge(topic, records[index], self._reference.sources)
         return verdicts
 
     async def _refresh_reference(self) -> None:

@@ -214,7 +214,6 @@ def create_app(
         app.tables_,
         app.reference,
         app.instruments,
-        lambda: clock().timestamp(),
         fatal,
     )
     app.state_metrics = StateCollector(

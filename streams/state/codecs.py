@@ -20,6 +20,7 @@ from typing import Annotated, NamedTuple
 import msgspec
 import orjson
 
+from schemas.instants import record_time
 from streams.domain.calendar import month_name, parse_month
 from streams.domain.catalogue import Listing, Service
 from streams.domain.dossier import Dossier
@@ -162,7 +163,7 @@ def decode_agency_seen(value: bytes) -> tuple[str, int, int | None, int | None]:
     try:
         row = _decode_seen(value)
         day = None if row.latest_day is None else row.latest_day.toordinal()
-        return row.agency, parse_month(row.month), row.last_event_at, day
+        return row.agency, parse_month(row.month), record_time(row.last_event_at), day
     except (ValueError, msgspec.MsgspecError) as error:
         raise UnreadableRowError(f"agency-months row: {error}") from error
 
@@ -174,7 +175,7 @@ def decode_agency_month(value: bytes) -> AgencyMonth:
         return AgencyMonth(
             row.agency,
             parse_month(row.month),
-            row.last_event_at,
+            record_time(row.last_event_at),
             None if row.latest_day is None else row.latest_day.toordinal(),
             Month.from_rows(row.columns),
         )

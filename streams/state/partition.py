@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
 
+from schemas.instants import LAST_RECORD_TIME
 from streams.domain import catalogue, dossier
 from streams.domain.calendar import day_of, month_and_day
 from streams.domain.catalogue import Listing, Service
@@ -71,9 +72,13 @@ def _greater(a: int | None, b: int | None) -> int | None:
     return max(a, b)
 
 
-def month_of_instant(at: int) -> int:
-    """The month of the day of an instant in ms."""
-    return month_and_day(day_of(at * 1000))[0]
+def month_of_seen(seen: Seen) -> int | None:
+    """The month whose row says when the agency was last heard of, also if no cell changed.
+
+    That of the broker's day, or where no record had a time, of the day the facts speak of.
+    """
+    day = seen.day if seen.at is None else day_of(seen.at * 1000)
+    return None if day is None else month_and_day(day)[0]
 
 
 class DossierFact(NamedTuple):
@@ -335,8 +340,9 @@ class Partition:
                 if (agency, month) not in self.published and cells.rows():
                     differing.add((agency, month))
         for agency, known in self.seen.items():
-            if known != seen.get(agency) and known.at is not None:
-                differing.add((agency, month_of_instant(known.at)))
+            heard = month_of_seen(known)
+            if known != seen.get(agency) and heard is not None:
+                differing.add((agency, heard))
         return differing
 
     def repaired(self) -> None:
@@ -372,10 +378,12 @@ class Chunk:
         self.service_rows: dict[bytes, bytes] = {}
         self.months: set[tuple[str, int]] = set()
 
-    def merge(self, facts: Sequence[DossierFact], arrived: Sequence[int]) -> Counter[Outcome]:
+    def merge(
+        self, facts: Sequence[DossierFact], arrived: Sequence[int | None]
+    ) -> Counter[Outcome]:
         """Merge the facts, in order, and count what became of them.
 
-        ``arrived`` has the broker's time (ms) of each.
+        ``arrived`` has the record's timestamp (ms) of each, as it came.
         """
         outcomes: Counter[Outcome] = Counter()
         if not facts:
@@ -406,19 +414,20 @@ class Chunk:
         self._note_all(facts, arrived)
         return outcomes
 
-    def _note_all(self, facts: Sequence[DossierFact], arrived: Sequence[int]) -> None:
+    def _note_all(self, facts: Sequence[DossierFact], arrived: Sequence[int | None]) -> None:
         latest: dict[str, tuple[int, int]] = {}
         """Agency → the greatest time of arrival, and of the instants the facts speak of."""
-        nothing = -(1 << 63), -(1 << 63)
+        never = -1
+        nothing = never, -(1 << 63)
         for (agency, _, _, fact), at in zip(facts, arrived, strict=True):
             known_at, known_instant = latest.get(agency, nothing)
             instant = fact[1]
-            if at > known_at:
+            if at is not None and known_at < at <= LAST_RECORD_TIME:
                 latest[agency] = at, (instant if instant > known_instant else known_instant)
             elif instant > known_instant:
                 latest[agency] = known_at, instant
         for agency, (at, instant) in latest.items():
-            self.note(agency, at, day_of(instant))
+            self.note(agency, None if at == never else at, day_of(instant))
 
     def listing(self, agency: str, code: str, effective_from: int, fact: Listing) -> Outcome:
         """Merge a catalogue fact of service ``code``."""
@@ -430,8 +439,9 @@ class Chunk:
         self._services[key], outcome = catalogue.merge_listing(service, effective_from, fact)
         return outcome
 
-    def note(self, agency: str, at: int, day: int | None) -> None:
-        """An event of the agency was accepted at broker time ``at`` (ms), for ``day`` if any."""
+    def note(self, agency: str, at: int | None, day: int | None) -> None:
+        """An event of the agency was accepted at broker time ``at`` (ms) if any, for ``day`` if
+        any."""
         self._seen[agency] = later(self._seen.get(agency, NOT_SEEN), Seen(at, day))
 
     def close(self) -> None:
@@ -465,7 +475,6 @@ class Chunk:
             self.months.update((agency, month) for month in ledger.changed)
             ledger.changed.clear()
         for agency, seen in self._seen.items():
-            # Also when no cell changed, the month of the broker's day says when the agency was
-            # last heard of.
-            if seen.at is not None:
-                self.months.add((agency, month_of_instant(seen.at)))
+            month = month_of_seen(seen)
+            if month is not None:
+                self.months.add((agency, month))

@@ -81,7 +81,6 @@ class World:
             self.tables_,
             self.reference,
             self.instruments,
-            lambda: NOW.timestamp(),
             self.fatal.append,
         )
         self.state_metrics = StateCollector(
@@ -142,7 +141,7 @@ class World:
             if topics[name] in REFERENCE_TOPICS:
                 self.reference.view._apply(chunk)
             sources = self.reference.sources
-            verdicts = [judge(topics[name], record, sources, 0) for record in chunk]
+            verdicts = [judge(topics[name], record, sources) for record in chunk]
             writes = take_in(
                 topics[name],
                 name,

@@ -32,7 +32,7 @@ ON_REGISTRATIONS = {"unknown_agency", "source_not_allowed"}
 
 
 def verdict(
-    topic: str, key: bytes | None, value: bytes | None, headers: Headers, at_ms: int
+    topic: str, key: bytes | None, value: bytes | None, headers: Headers, at_ms: int | None
 ) -> Read | str:
     try:
         return read(topic, key, value, headers, at_ms)
@@ -108,9 +108,19 @@ def test_both_readers_agree_on_ten_thousand_damaged_records() -> None:
         if random.random() < 0.1:
             at = random.randrange(len(value))
             value = value[:at] + bytes([random.randrange(256)]) + value[at + 1 :]
-        at_ms = random.choice((FEBRUARY_2022_MS, 1_641_347_697_998, 1_641_347_697_997, 0))
+        if random.random() < 0.05:
+            left = 65_536 - len(key) - sum(len(n) + len(v or b"") for n, v in headers)
+            headers.append(("x", b"y" * (left - 1 + random.randrange(2))))
+        elif random.random() < 0.05:
+            headers += [("", None)] * random.choice((65_000, 65_534, 65_536))
+        at_ms: int | None = random.choice(
+            (
+                *(FEBRUARY_2022_MS, 1_641_347_697_998, 1_641_347_697_997, 0),
+                *(None, -1, 1_795_680_000_000_000, 2**63 - 1),
+            )
+        )
         ours = verdict(topic, key, value, headers, at_ms)
-        theirs = decode(topic, value, headers)
+        theirs = decode(topic, value, headers, key)
         if not isinstance(theirs, Rejection):
             theirs = admit(theirs, key, at_ms, {"H56": frozenset()}) or theirs
         where = f"{topic} {headers} {value!r} at {at_ms}"
@@ -146,6 +156,9 @@ _ODD: tuple[Any, ...] = (
         "province",
         "ministry",
         "national",
+        "ministries",
+        "n" * 500,
+        "n" * 501,
         "1.0",
         [],
         {},

@@ -299,7 +299,7 @@ class Worker:
         self.tables.recounts.rest = lambda _: self.gate()
         reference: Any = SimpleNamespace(sources=sources, refresh=lambda: asyncio.sleep(0))
         self.intake = SimulatedIntake(
-            SETTINGS, self.tables, reference, self._instruments, lambda: START_MS / 1000, self._die
+            SETTINGS, self.tables, reference, self._instruments, self._die
         )
         self.intake.worker = self
         self.stream: asyncio.Queue[Any] = asyncio.Queue()

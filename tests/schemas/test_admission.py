@@ -10,7 +10,7 @@ import pytest
 from schemas.admission import TOLERANCE_MS, admit
 from schemas.decoder import Reason, Rejection, decode
 from schemas.events import Event
-from schemas.instants import epoch_us
+from schemas.instants import epoch_us, record_time
 from schemas.topics import EVENT_TOPICS, REFERENCE_TOPICS, TOPIC_OF_TYPE, Topic
 from tests.schemas.samples import good, wire
 
@@ -122,6 +122,19 @@ def test_the_first_reason_in_the_contracts_order_is_given() -> None:
     assert reason(admit(subject, b"H56", MARCH_2022_MS, ANYONE)) is Reason.future_time
 
 
-def test_a_record_without_timestamp_is_the_callers_to_stamp() -> None:
-    with pytest.raises(ValueError, match="clock"):
-        admit(event(Topic.submissions), b"H56", -1, ANYONE)
+@pytest.mark.parametrize("topic", [Topic.submissions, Topic.processing])
+@pytest.mark.parametrize("timestamp", [None, -1, -(2**63), 1_795_680_000_000_000, 2**63 - 1])
+def test_nothing_is_ahead_of_a_timestamp_that_is_no_time(
+    topic: Topic, timestamp: int | None
+) -> None:
+    """So a replay, whenever it is, judges the record as it was judged first."""
+    instant = {Topic.submissions: "submitted_at", Topic.processing: "at"}[topic]
+    subject = event(topic, **{instant: "2099-01-01T00:00:00Z"})
+    assert admit(subject, b"H56", timestamp, ANYONE) is None
+
+
+def test_the_first_and_the_last_millisecond_of_the_calendar_are_times() -> None:
+    for good_time in (0, 253_402_275_599_999):
+        assert record_time(good_time) == good_time
+    for bad_time in (None, -1, 253_402_275_600_000):
+        assert record_time(bad_time) is None

@@ -44,17 +44,17 @@ def judge(example: Mapping[str, Any]) -> Event | Rejection:
         **{name: text.encode() for name, text in example["headers"].items()},
         **{name: b64decode(text) for name, text in example.get("headers_base64", {}).items()},
     }
-    verdict = decode(Topic(example["topic"]), value_of(example), list(raw_headers.items()))
+    key = None if example["key"] is None else example["key"].encode()
+    verdict = decode(Topic(example["topic"]), value_of(example), list(raw_headers.items()), key)
     if isinstance(verdict, Rejection):
         return verdict
-    key = example["key"]
     agencies = {
         code: frozenset(sources) for code, sources in example.get("agencies", AGENCIES).items()
     }
     return (
         admit(
             verdict,
-            None if key is None else key.encode(),
+            key,
             example.get("timestamp_ms", FEBRUARY_2022_MS),
             agencies,
         )

@@ -4,8 +4,17 @@ from __future__ import annotations
 
 from streams.domain.catalogue import Listing
 from streams.domain.dossier import Dossier, Step, Submission
-from streams.state.codecs import encode_dossier, encode_service, row_key
-from streams.state.partition import Chunk, DossierFact, Partition
+from streams.domain.ledger import Month
+from streams.state.codecs import (
+    AgencyMonth,
+    decode_agency_month,
+    decode_agency_seen,
+    encode_agency_month,
+    encode_dossier,
+    encode_service,
+    row_key,
+)
+from streams.state.partition import Chunk, DossierFact, Partition, Seen
 from streams.state.stores import MemoryStore
 
 SUBMITTED = Submission(0, 1_641_348_000_000_000, "a", False, "1.004873", 0, None)
@@ -59,3 +68,36 @@ def test_a_chunk_that_is_read_again_names_every_row_again() -> None:
     assert outcomes == {"duplicate": 3}
     assert named[1] == named[0]
     assert (len(named[0][0]), len(named[0][1])) == (2, 1)
+
+
+def test_a_timestamp_that_is_no_time_is_none_and_the_latest_day_is_kept_all_the_same() -> None:
+    microseconds, day = 1_795_680_000_000_000, 738_160
+    for arrived in (None, -1, microseconds, 2**63 - 1):
+        partition = Partition(3, MemoryStore())
+        chunk = Chunk(partition)
+        chunk.merge([DossierFact("H56", "H56.14-220105-0002", 9, FINISHED)], [arrived])
+        chunk.merge([DossierFact("H56", "H56.14-220105-0001", 0, SUBMITTED)], [arrived])
+        chunk.close()
+        assert partition.seen["H56"] == Seen(None, day)
+        assert ("H56", 2022 * 12) in chunk.months
+        assert (
+            decode_agency_month(
+                encode_agency_month(partition.month_row("H56", 2022 * 12))
+            ).latest_day
+            == day
+        )
+
+
+def test_a_time_beside_one_that_is_none_stands() -> None:
+    partition = Partition(3, MemoryStore())
+    chunk = Chunk(partition)
+    fact = DossierFact("H56", "H56.14-220105-0001", 0, SUBMITTED)
+    chunk.merge([fact, fact, fact], [1_641_348_000_000, 1_795_680_000_000_000, None])
+    chunk.close()
+    assert partition.seen["H56"].at == 1_641_348_000_000
+
+
+def test_a_row_with_a_time_that_is_none_is_read_without_it() -> None:
+    row = AgencyMonth("H56", 2022 * 12, 1_795_680_000_000_000, None, Month())
+    assert decode_agency_month(encode_agency_month(row)).last_event_at is None
+    assert decode_agency_seen(encode_agency_month(row))[2] is None
