@@ -50,10 +50,11 @@ class CompactedView(Generic[K, V]):
 
     ``decode(record)`` gives ``(key, value)``, or None for a record to be ignored; a value of None
     removes the entry (so decode a record whose value is null as ``(key, None)``). A record that
-    ``accept`` refuses is ignored undecoded, e.g. one on the wrong partition for its key.
+    ``accept`` refuses is ignored undecoded, e.g. one on the wrong partition for its key. With
+    ``merge`` an entry is not the newest value but all of them together: ``merge(old, value)``.
     ``on_change(key, old, new)`` is called on the loop for every change of an entry, None standing
     for absent; what the topics held at :meth:`start` is announced once, when it is complete.
-    If one of the three raises, the view fails: better no answer than one with a hole.
+    If one of them raises, the view fails: better no answer than one with a hole.
 
     Partitions added to a topic after :meth:`start` are not seen. If the broker lost records that
     were already read, everything is read again, and the old entries stand until that is complete.
@@ -66,6 +67,7 @@ class CompactedView(Generic[K, V]):
         decode: Callable[[ConsumerRecord], tuple[K, V | None] | None],
         *,
         accept: Callable[[ConsumerRecord], bool] | None = None,
+        merge: Callable[[V | None, V], V] | None = None,
         on_change: Callable[[K, V | None, V | None], None] | None = None,
     ) -> None:
         """``client_options``: keyword arguments for aiokafka (bootstrap_servers, security)."""
@@ -73,6 +75,7 @@ class CompactedView(Generic[K, V]):
         self._topics = tuple(topics)
         self._decode = decode
         self._accept = accept
+        self._merge = merge
         self._on_change = on_change
         self._entries: dict[K, V] = {}
         self._loading: dict[K, V] | None = None  # what a read from the beginning has found so far
@@ -270,6 +273,8 @@ class CompactedView(Generic[K, V]):
                 continue
             key, value = decoded
             old = entries.get(key)
+            if value is not None and self._merge is not None:
+                value = self._merge(old, value)
             if value is None:
                 entries.pop(key, None)
             else:

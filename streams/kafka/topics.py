@@ -37,6 +37,13 @@ _COMPACT = {"cleanup.policy": "compact"}
 # Rows of a worker that has lost its partition are noticed within seconds and written over; until
 # then compaction must not take the good row away.
 _CHANGELOG = {**_COMPACT, "min.compaction.lag.ms": "3600000"}
+# A worker writes the good value again behind a refused record, and a removal on the partitions that
+# hold something older; compaction must leave it what to go by, even if none runs for days.
+_REFERENCE = {
+    **_COMPACT,
+    "message.timestamp.type": "LogAppendTime",
+    "min.compaction.lag.ms": str(7 * 24 * 3_600_000),
+}
 # What workers write: Kafka refuses producers' timestamps more than an hour ahead
 # (message.timestamp.after.max.ms), and a worker whose clock is wrong could write nothing.
 _WRITTEN = {"message.timestamp.type": "LogAppendTime"}
@@ -100,7 +107,7 @@ def catalogue(
     """
     policies = {
         **dict.fromkeys(EVENT_TOPICS, _EVENTS),
-        **dict.fromkeys(REFERENCE_TOPICS, _COMPACT),
+        **dict.fromkeys(REFERENCE_TOPICS, _REFERENCE),
         AGENCY_MONTHS: {**_COMPACT, **_WRITTEN},
         DEAD_LETTERS: {**_KEPT, **_WRITTEN, **_LARGE},
     }

@@ -45,6 +45,7 @@ from streams.state.codecs import (
     progress_key,
 )
 from streams.state.partition import Chunk, DossierFact, Partition
+from streams.views.reference_rule import restores, without_mark
 
 Outcome = Literal["applied", "duplicate", "superseded", "rejected", "forwarded"]
 OUTCOMES: tuple[Outcome, ...] = ("applied", "duplicate", "superseded", "rejected", "forwarded")
@@ -56,6 +57,7 @@ MENDABLE = frozenset({Reason.unknown_agency, Reason.source_not_allowed})
 class Record(Protocol):
     """What the pipeline needs of a consumed record (aiokafka's ConsumerRecord has it)."""
 
+    partition: int
     offset: int
     timestamp: int | None
     """The broker's, ms since the epoch; anything at all where the topic keeps the producer's."""
@@ -98,8 +100,10 @@ def judge(topic: Topic, record: Record, agencies: Mapping[str, frozenset[str]]) 
 def judge_in_full(topic: Topic, record: Record, agencies: Mapping[str, frozenset[str]]) -> Verdict:
     """As :func:`judge`, by the full validator alone, which decides whatever is not plain."""
     if record.value is None and topic not in EVENT_TOPICS:
-        return too_large(None, record.headers, record.key) or TOMBSTONE
-    event = decode(topic, record.value, record.headers, record.key)
+        return too_large(None, without_mark(record.headers), record.key) or TOMBSTONE
+    # A copy that restores a reference record is judged as the original was.
+    headers = record.headers if topic in EVENT_TOPICS else without_mark(record.headers)
+    event = decode(topic, record.value, headers, record.key)
     if isinstance(event, Rejection):
         return event
     rejection = admit(event, record.key, record.timestamp, agencies)
@@ -223,6 +227,10 @@ def take_in(
             writes.rejected[agency or "", verdict.reason.value] += 1
             writes.dead_letters.append(_dead_letter(topic_name, number, record, verdict))
             continue
+        if topic not in EVENT_TOPICS:
+            # Every process reads these through a view of its own; here they are judged.
+            outcomes["duplicate" if restores(record) else "applied"] += 1
+            continue
         key = record.key
         if key not in at_home:
             at_home[key] = partition_for(key, partitions) == number
@@ -251,9 +259,6 @@ def take_in(
                 )
             ] += 1
             chunk.note(listed.agency, record_time(record.timestamp), None)
-        else:
-            # Reference data: every process reads it through a view of its own; here it is judged.
-            outcomes["applied"] += 1
     outcomes.update(chunk.merge(facts, arrived))
     chunk.close()
     _write_rows(writes, chunk, partition)

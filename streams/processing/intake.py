@@ -24,6 +24,7 @@ from streams.kafka.batch_writer import Acknowledged
 from streams.kafka.consumers import plain_consumer
 from streams.metrics.catalogue import Instruments
 from streams.processing.chunk import MENDABLE, Record, Verdict, Writes, judge, take_in
+from streams.processing.reference_repair import ReferenceRepair
 from streams.processing.task import Owned
 from streams.processing.tasks import Tables
 from streams.settings import Settings
@@ -58,12 +59,14 @@ class Intake:
         settings: Settings,
         tables: Tables,
         reference: Reference,
+        repair: ReferenceRepair,
         instruments: Instruments,
         fatal: Callable[[str], None],
     ) -> None:
         self._settings = settings
         self._tables = tables
         self._reference = reference
+        self._repair = repair
         self._instruments = instruments
         self._fatal = fatal
         self._topics = {settings.topic(topic): topic for topic in EVENT_TOPICS | REFERENCE_TOPICS}
@@ -110,6 +113,9 @@ class Intake:
                 return
         started = time.monotonic()
         verdicts = await self._judge(topic, records)
+        if topic in REFERENCE_TOPICS and any(isinstance(v, Rejection) for v in verdicts):
+            await self._refresh_reference()
+            await self._repair.make_good([number])
         await self._slots.acquire()
         try:
             owned_now = await self._tables.settled(number)

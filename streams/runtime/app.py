@@ -24,6 +24,7 @@ from streams.kafka.batch_writer import BATCH_BYTES, BatchWriter
 from streams.metrics.catalogue import Instruments
 from streams.metrics.collector import StateCollector
 from streams.processing.intake import Intake
+from streams.processing.reference_repair import ReferenceRepair
 from streams.processing.stuck_partitions import Standstill
 from streams.processing.tasks import Tables
 from streams.runtime.faust_driver import (
@@ -209,10 +210,12 @@ def create_app(
     heartbeat = Heartbeat(SESSION_SECONDS)
     app.tables_.in_touch = lambda: heartbeat.in_touch
     app.register = Register(settings, app.tables_.live)
+    repair = ReferenceRepair(settings, app.reference, app.writer)
     app.intake = Intake(
         settings,
         app.tables_,
         app.reference,
+        repair,
         app.instruments,
         fatal,
     )
@@ -250,6 +253,8 @@ def create_app(
         try:
             await app.tables_.watch()
             await standstill.look()
+            owned = app.tables_.owned.values()
+            await repair.make_good([o.number for o in owned if app.tables_.publishes(o)])
         except (KafkaError, TimeoutError) as error:
             logger.warning("the ends of the logs cannot be read: %r", error)
 

@@ -26,6 +26,7 @@ from streams.metrics.catalogue import Instruments
 from streams.metrics.collector import StateCollector
 from streams.processing.chunk import judge, take_in
 from streams.processing.intake import Intake
+from streams.processing.reference_repair import ReferenceRepair
 from streams.processing.task import Owned
 from streams.processing.tasks import Tables
 from streams.runtime.app import HosoApp
@@ -80,6 +81,7 @@ class World:
             self.settings,
             self.tables_,
             self.reference,
+            ReferenceRepair(self.settings, self.reference, _no_writer),
             self.instruments,
             self.fatal.append,
         )

@@ -17,6 +17,7 @@ FOREVER = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": 
 EVENT = {**FOREVER, "message.timestamp.type": "LogAppendTime"}
 COMPACT = {"cleanup.policy": "compact"}
 WRITTEN = {"message.timestamp.type": "LogAppendTime"}
+REFERENCE = COMPACT | WRITTEN | {"min.compaction.lag.ms": "604800000"}
 """What workers write is stamped by the broker, whatever their clocks say."""
 
 
@@ -47,8 +48,8 @@ def test_the_catalogue_is_the_contracts() -> None:
         "hoso.submissions": EVENT,
         "hoso.processing": EVENT,
         "hoso.catalogue": EVENT,
-        "hoso.agencies": COMPACT,
-        "hoso.targets": COMPACT,
+        "hoso.agencies": REFERENCE,
+        "hoso.targets": REFERENCE,
         "hoso.agency-months": COMPACT | WRITTEN,
         "hoso.dead-letters": FOREVER | WRITTEN | {"max.message.bytes": "2097152"},
         "hoso-dossiers-changelog": COMPACT | WRITTEN | {"min.compaction.lag.ms": "3600000"},

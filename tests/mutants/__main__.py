@@ -17,7 +17,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).parent.parent.parent
-FAST = ("tests/domain", "tests/processing", "tests/api", "tests/kafka/test_isolation.py")
+FAST = (
+    "tests/domain",
+    "tests/views",
+    "tests/processing",
+    "tests/api",
+    "tests/kafka/test_isolation.py",
+)
 COPIED = ("streams", "schemas", "tests", "docs", "pyproject.toml", "README.md")
 
 
@@ -91,6 +97,18 @@ MUTANTS = (
         "streams/processing/intake.py",
         "                batches = await asyncio.gather(*await handed_over)\n",
         "                await handed_over\n                batches = []\n",
+    ),
+    Mutant(
+        "refused reference record not made good",
+        "streams/processing/intake.py",
+        "            await self._repair.make_good([number])\n",
+        "",
+    ),
+    Mutant(
+        "older reference value comes back",
+        "streams/views/reference_rule.py",
+        "        comes_back = best.event is None\n",
+        "        comes_back = False\n",
     ),
     Mutant(
         "emptied month not published",

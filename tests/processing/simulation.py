@@ -26,16 +26,18 @@ from faust.types import TP
 from intervaltree import IntervalTree  # type: ignore[import-untyped]
 from prometheus_client import CollectorRegistry
 
-from schemas.topics import EVENT_TOPICS, Topic
+from schemas.topics import EVENT_TOPICS, REFERENCE_TOPICS, Topic
 from streams.kafka.batch_writer import BatchWriter
 from streams.kafka.partitioner import partition_for
 from streams.metrics.catalogue import Instruments
 from streams.processing.intake import Intake
+from streams.processing.reference_repair import ReferenceRepair
 from streams.processing.task import Owned
 from streams.processing.tasks import Tables
 from streams.runtime.faust_driver import ChunkScheduler
 from streams.settings import load
 from streams.state.stores import NOTHING, MemoryStore
+from streams.views.reference_data import Reference
 
 SETTINGS = load(topic_prefix="", app_id="sim", partitions=2)
 START_MS = 16_725_225_600_000  # the year 2500: facts of busy worlds reach to 2400
@@ -275,6 +277,28 @@ class SimulatedIntake(Intake):
         return found[0].offset
 
 
+class SimulatedReference(Reference):
+    """Reference data read from the simulated logs, but for the agencies, which are given."""
+
+    def __init__(self, cluster: Cluster, sources: Mapping[str, frozenset[str]]) -> None:
+        super().__init__(SETTINGS)
+        self._cluster = cluster
+        self._given = sources
+        self._read: defaultdict[TP, int] = defaultdict(int)
+
+    @property
+    def sources(self) -> Mapping[str, frozenset[str]]:
+        return self._given
+
+    async def refresh(self) -> None:
+        for topic in REFERENCE_TOPICS:
+            for number in range(SETTINGS.partitions):
+                tp = TP(str(topic), number)
+                records: list[Any] = self._cluster.read(tp, self._read[tp], 1_000_000)
+                self._read[tp] = self._cluster.ends[tp]
+                self.view._apply(records)
+
+
 class Worker:
     """One process: the real intake and tables, and Faust's consumer beside them."""
 
@@ -297,9 +321,15 @@ class Worker:
         self.tables = SimulatedTables(SETTINGS, lambda: BatchWriter(self.producer), self._die)
         self.tables.worker = self
         self.tables.recounts.rest = lambda _: self.gate()
-        reference: Any = SimpleNamespace(sources=sources, refresh=lambda: asyncio.sleep(0))
+        writer = BatchWriter(self.producer)
+        reference = SimulatedReference(cluster, sources)
         self.intake = SimulatedIntake(
-            SETTINGS, self.tables, reference, self._instruments, self._die
+            SETTINGS,
+            self.tables,
+            reference,
+            ReferenceRepair(SETTINGS, reference, lambda: writer),
+            self._instruments,
+            self._die,
         )
         self.intake.worker = self
         self.stream: asyncio.Queue[Any] = asyncio.Queue()
