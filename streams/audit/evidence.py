@@ -6,6 +6,7 @@ without reading everything again.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from fractions import Fraction
@@ -22,6 +23,9 @@ from streams.settings import Settings
 
 ON_REGISTRATIONS = frozenset({"unknown_agency", "source_not_allowed"})
 """Reasons that hang on what was registered when a worker judged the record."""
+
+
+_MONTH = re.compile(rb"(?!0000)[0-9]{4}-(0[1-9]|1[0-2])")
 
 
 class Place(NamedTuple):
@@ -226,8 +230,11 @@ class Rows:
             key = record.key
             if key is None:
                 continue
-            # The key of a row is agency/YYYY-MM; it lies where the agency's events lie.
-            agency = key.rpartition(b"/")[0]
+            # The key of a row is agency/YYYY-MM; it lies where the agency's events lie. Readers
+            # ignore other keys (contract, section 1).
+            agency, _, month = key.rpartition(b"/")
+            if not agency or _MONTH.fullmatch(month) is None:
+                continue
             if partition_for(agency, self._partitions) != record.partition:
                 if record.value is not None:
                     self.misplaced.add(key)

@@ -68,7 +68,9 @@ def month_name(month: int) -> str:
 def parse_month(name: str) -> int:
     """The inverse of :func:`month_name`. Raises ``ValueError`` for anything else."""
     year, sep, month = name.partition("-")
-    if not (sep and len(year) == 4 and len(month) == 2 and (year + month).isdecimal()):
+    if not (
+        name.isascii() and sep and len(year) == 4 and len(month) == 2 and (year + month).isdecimal()
+    ):
         raise ValueError(f"month: {name!r} is not YYYY-MM")
     if not (1 <= int(month) <= 12 and int(year) >= 1):
         raise ValueError(f"month: {name!r} is not YYYY-MM")

@@ -117,10 +117,47 @@ def agency_month_key(agency: str, month: int) -> bytes:
     return f"{agency}/{month_name(month)}".encode()
 
 
-def split_agency_month_key(key: bytes) -> tuple[str, int]:
-    """The inverse of :func:`agency_month_key`; an agency code may itself hold a slash."""
-    agency, _, month = key.decode().rpartition("/")
-    return agency, parse_month(month)
+def split_agency_month_key(key: bytes) -> tuple[str, int] | None:
+    """The inverse of :func:`agency_month_key`; an agency code may itself hold a slash.
+
+    None of any other key: readers of ``agency-months`` ignore what they don't know (contract,
+    section 1).
+    """
+    try:
+        agency, _, month = key.decode().rpartition("/")
+        return (agency, parse_month(month)) if agency else None
+    except ValueError:
+        return None
+
+
+_TAKEN_IN = b"~taken-in/"
+
+
+def taken_in_key(topic: str) -> bytes:
+    """The key of a mark in ``agency-months``; ``topic`` is a source topic's full name.
+
+    Its value is the next offset of that topic to be processed, on the same partition number: the
+    rows before the mark in its partition hold exactly the events before that offset (and before
+    those of the other topics' marks that stand before it). Contract, section 1.
+    """
+    return _TAKEN_IN + topic.encode()
+
+
+def split_taken_in_key(key: bytes) -> str | None:
+    """The source topic that a mark speaks of; None of any other key."""
+    if not key.startswith(_TAKEN_IN) or split_agency_month_key(key) is not None:
+        return None
+    return key[len(_TAKEN_IN) :].decode("utf-8", "backslashreplace")
+
+
+def encode_taken_in(next_offset: int) -> bytes:
+    """Decimal text."""
+    return b"%d" % next_offset
+
+
+def decode_taken_in(value: bytes) -> int | None:
+    """The inverse of :func:`encode_taken_in`; None of what is no offset."""
+    return int(value) if value.isdigit() and len(value) < 20 else None
 
 
 def encode_agency_month(row: AgencyMonth) -> bytes:

@@ -42,6 +42,7 @@ from streams.state.codecs import (
     is_progress,
     progress_key,
     row_key,
+    split_agency_month_key,
     split_row_key,
 )
 from streams.state.kept_months import KeptMonths
@@ -232,9 +233,10 @@ class Partition:
 
     def absorb_months(self, records: list[tuple[bytes, bytes]]) -> None:
         """Take in published agency-months rows: what was seen, and what must be compared."""
-        for _, value in records:
+        rows = [record for record in records if split_agency_month_key(record[0]) is not None]
+        for _, value in rows:
             self._absorb_month(value)
-        self.kept_months.read(records)
+        self.kept_months.read(rows)
 
     def _absorb_month(self, value: bytes) -> None:
         agency, month, at, day = decode_agency_seen(value)

@@ -1,12 +1,14 @@
 """The register as any process reads it: every agency's months from the public topic.
 
 ``agency-months`` alone gives every figure of any day, period and definition; no worker needs to
-be asked. Rows are decoded when first read, so following the topic costs little.
+be asked. Rows are decoded when first read, so following the topic costs little. Its marks say how
+far of the event topics the rows go (contract, section 1); other keys are ignored.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import reduce
 from itertools import islice
@@ -21,7 +23,12 @@ from streams.domain.indicators import Figures, report
 from streams.domain.ledger import Months
 from streams.kafka.compacted_view import CompactedView
 from streams.settings import Settings
-from streams.state.codecs import decode_agency_month, split_agency_month_key
+from streams.state.codecs import (
+    decode_agency_month,
+    decode_taken_in,
+    split_agency_month_key,
+    split_taken_in_key,
+)
 from streams.state.partition import NOT_SEEN, Seen, later
 from streams.views.reference_data import Reference
 
@@ -40,7 +47,15 @@ class Live(NamedTuple):
     seen: Seen
 
 
+Reached = Mapping[tuple[str, int], int]
+"""(Event topic in full, partition) → the next offset: everything before it is in the figures."""
+
+
 def _nobody() -> dict[str, Live]:
+    return {}
+
+
+def _nothing() -> Reached:
     return {}
 
 
@@ -49,18 +64,27 @@ class Register:
 
     ``live`` gives the agencies that this process owns itself, if any: their ledgers stand in for
     what was published of them, so that a worker never answers with less than it has taken in.
+    ``live_reached`` says how far those ledgers go.
     """
 
     def __init__(
-        self, settings: Settings, live: Callable[[], Mapping[str, Live]] = _nobody
+        self,
+        settings: Settings,
+        live: Callable[[], Mapping[str, Live]] = _nobody,
+        live_reached: Callable[[], Reached] = _nothing,
     ) -> None:
         self._live = live
+        self._live_reached = live_reached
+        self._topic = settings.topic(Topic.agency_months)
         self._agencies: dict[str, _Agency] = {}
         self._undecoded: dict[tuple[str, int], bytes] = {}
         self._seen: dict[str, Seen] = {}
-        self.view: CompactedView[bytes, bytes] = CompactedView(
+        self._marks: dict[tuple[str, int], int] = {}
+        self._keys: Counter[int] = Counter()
+        """Partition → how many keys it has."""
+        self.view: CompactedView[tuple[int, bytes], bytes] = CompactedView(
             settings.client_options(),
-            [settings.topic(Topic.agency_months)],
+            [self._topic],
             _raw,
             on_change=self._change,
         )
@@ -99,6 +123,22 @@ class Register:
             self._seen[code] = reduce(later, self._agencies[code].seen.values(), NOT_SEEN)
         return self._seen | {code: live.seen for code, live in self._live().items()}
 
+    def reached(self, topic: str, partition: int) -> int | None:
+        """The next offset of an event topic (full name) that these figures lack.
+
+        None if nothing says so: the rows of the partition were written by a version without marks.
+        """
+        live = self._live_reached().get((topic, partition))
+        if live is not None:
+            return live
+        mark = self._marks.get((topic, partition))
+        if mark is None and self._keys[partition] and not self._marked(partition):
+            return None
+        return mark or 0
+
+    def _marked(self, partition: int) -> bool:
+        return any(number == partition for _, number in self._marks)
+
     def latest_day(self) -> int | None:
         """The latest day of any agency's accepted submission or processing step."""
         return reduce(later, self.seen().values(), NOT_SEEN).day
@@ -116,8 +156,19 @@ class Register:
             as_of,
         )
 
-    def _change(self, key: bytes, old: bytes | None, new: bytes | None) -> None:
-        agency, month = split_agency_month_key(key)
+    def _change(self, key: tuple[int, bytes], old: bytes | None, new: bytes | None) -> None:
+        partition, name = key
+        self._keys[partition] += (new is not None) - (old is not None)
+        row = split_agency_month_key(name)
+        if row is None:
+            topic = split_taken_in_key(name)
+            mark = None if new is None else decode_taken_in(new)
+            if topic is not None and mark is not None:
+                self._marks[topic, partition] = mark
+            elif topic is not None:
+                self._marks.pop((topic, partition), None)
+            return
+        agency, month = row
         if new is not None:
             self._undecoded[agency, month] = new
             return
@@ -138,5 +189,5 @@ class Register:
             del self._undecoded[key]
 
 
-def _raw(record: ConsumerRecord[Any, Any]) -> tuple[bytes, bytes | None] | None:
-    return None if record.key is None else (record.key, record.value)
+def _raw(record: ConsumerRecord[Any, Any]) -> tuple[tuple[int, bytes], bytes | None] | None:
+    return None if record.key is None else ((record.partition, record.key), record.value)

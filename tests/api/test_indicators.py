@@ -8,6 +8,7 @@ import random
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
+from itertools import product
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from streams.api import server
 from streams.domain.calendar import PERIOD_KINDS, PeriodKind
 from streams.domain.definitions import DEFINITIONS
 from streams.domain.targets import INDICATORS
+from streams.kafka.partitioner import partition_for
 from streams.settings import Settings, load
 from tests.api.conftest import Connect
 from tests.api.world import (
@@ -478,6 +480,18 @@ async def test_rows_that_have_piled_up_are_decoded_without_holding_up_the_loop()
     assert decoded[0].counts.submitted == (50 * 8, 0, 0)
 
 
+async def test_keys_of_agency_months_that_are_no_months_change_nothing(connect: Connect) -> None:
+    """Marks, and whatever a later version writes there (contract, section 1)."""
+    world = World().feed_examples()
+    client = await connect(world)
+    before = await (await client.get(URL_PATH)).json()
+    keys = (b"~taken-in/hoso.submissions", b"~later/x", b"H56", b"/2022-01", b"\xff/2022-01", b"")
+    for key, value in product((*keys, b"H56/2022-13"), (b"17", b"{}", b"\xff", b"", None)):
+        world.register.view._apply([Record("hoso.agency-months", 3, 0, 0, key, value)])
+        world.register.view._apply([Record("hoso.agency-months", 3, 0, 0, None, value)])
+    assert await (await client.get(URL_PATH)).json() == before
+
+
 async def test_an_agency_s_last_event_follows_its_rows(connect: Connect) -> None:
     """Also back, when a row of the public topic is removed."""
     world = World()
@@ -494,6 +508,7 @@ async def test_an_agency_s_last_event_follows_its_rows(connect: Connect) -> None
     submit(world, "H01", "1.0", "b", "2022-04-05")
     assert await last_event() > first
     gone = b"H01/2022-04", b"H01/2023-05"
-    removed = [Record("hoso.agency-months", 0, 0, 0, key, None) for key in gone]
+    number = partition_for(b"H01", world.settings.partitions)
+    removed = [Record("hoso.agency-months", number, 0, 0, key, None) for key in gone]
     world.register.view._apply(removed)
     assert await last_event() == first

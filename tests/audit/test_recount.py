@@ -7,12 +7,14 @@ from datetime import date
 from fractions import Fraction
 from pathlib import Path
 from random import Random
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from streams.audit.answers import answer, flat
 from streams.audit.audit import different_rows
+from streams.audit.evidence import Rows
 from streams.audit.published import Published
 from streams.audit.recount import DEFINITIONS
 from tests.audit.worlds import Audited, published
@@ -127,3 +129,15 @@ def test_a_row_nobody_can_have_written_is_a_fault() -> None:
     found = Published((key, json.dumps(row).encode()) for key, row in rows.items())
     assert [fault.key for fault in found.faults] == [key.decode() for key in list(rows)[:4]]
     assert found.cells().rows() == [("H56", "due", date(2022, 5, 2).toordinal() - 719_163, 3)]
+
+
+def test_the_audit_passes_over_keys_that_are_no_months() -> None:
+    """Marks, and whatever a later version writes (contract, section 1): neither rows nor faults."""
+    rows = Rows(1)
+    names = (b"~taken-in/hoso.submissions", b"~later", b"H56", b"/2022-01", b"H56/2022-13", b"\xff")
+    rows.take([SimpleNamespace(key=key, value=b"17", partition=0) for key in names])
+    assert (rows.rows, rows.misplaced) == ({}, set())
+    rows.take([SimpleNamespace(key=b"H56/2022-01", value=b"17", partition=0)])
+    assert list(rows.rows) == [b"H56/2022-01"]
+    (fault,) = Published(rows.rows.items()).faults
+    assert fault.key == "H56/2022-01"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
 from random import Random
 from typing import Any
@@ -17,7 +17,7 @@ from streams.domain.indicators import Agency, report
 from streams.domain.ledger import Months
 from streams.domain.targets import Targets
 from streams.kafka.partitioner import partition_for
-from streams.state.codecs import decode_agency_month
+from streams.state.codecs import AgencyMonth, decode_agency_month, split_agency_month_key
 from tests.domain.register import Register, in_the_oracles_shape
 from tests.domain.worlds import World
 from tests.oracle import Oracle
@@ -162,11 +162,14 @@ class Deployment:
     def published(self) -> dict[str, Months]:
         """The register as anyone reads it from ``agency-months``."""
         found: dict[str, Months] = {}
-        for value in self.cluster.latest("agency-months").values():
-            assert value is not None
-            row = decode_agency_month(value)
+        for row in self._rows():
             found.setdefault(row.agency, Months())[row.month] = row.cells
         return found
+
+    def _rows(self) -> Iterator[AgencyMonth]:
+        for key, value in self.cluster.latest("agency-months").items():
+            if split_agency_month_key(key or b"") is not None:
+                yield decode_agency_month(value or b"")
 
     def published_cells(self) -> dict[str, dict[str, dict[str, list[int]]]]:
         found: dict[str, dict[str, dict[str, list[int]]]] = {}
@@ -216,8 +219,7 @@ class Deployment:
                         agency = (record.key or b"").decode()
                         expected[agency] = max(expected.get(agency, 0), record.timestamp)
         found: dict[str, int] = {}
-        for value in self.cluster.latest("agency-months").values():
-            row = decode_agency_month(value or b"")
+        for row in self._rows():
             found[row.agency] = max(found.get(row.agency, 0), row.last_event_at or 0)
         assert found == expected
 

@@ -165,6 +165,43 @@ def test_keys_are_split_as_they_were_joined() -> None:
         assert rows.split_agency_month_key(key) == (agency, 2022 * 12)
 
 
+@pytest.mark.parametrize(
+    "key",
+    [
+        b"",
+        b"H56",
+        b"/2022-01",
+        b"H56/2022-1",
+        b"H56/2022-13",
+        b"H56/0000-01",
+        "H56/２０２２-01".encode(),
+        b"H56/2022-01/",
+        b"\xff/2022-01",
+        b"~taken-in/hoso.submissions",
+    ],
+)
+def test_a_key_that_names_no_month_of_an_agency_is_no_row(key: bytes) -> None:
+    assert rows.split_agency_month_key(key) is None
+
+
+def test_a_mark_names_its_topic_and_the_next_offset() -> None:
+    key = rows.taken_in_key("hoso.submissions")
+    assert key == b"~taken-in/hoso.submissions"
+    assert rows.split_taken_in_key(key) == "hoso.submissions"
+    assert rows.encode_taken_in(17) == b"17"
+    assert rows.decode_taken_in(b"17") == 17
+
+
+def test_a_month_of_an_agency_with_the_code_of_marks_is_no_mark() -> None:
+    assert rows.split_taken_in_key(b"~taken-in/2022-01") is None
+    assert rows.split_agency_month_key(b"~taken-in/2022-01") == ("~taken-in", 2022 * 12)
+
+
+@pytest.mark.parametrize("value", [b"", b"-1", b"1.0", b" 1", b"9" * 5000, b"\xff"])
+def test_a_mark_that_is_no_offset_says_nothing(value: bytes) -> None:
+    assert rows.decode_taken_in(value) is None
+
+
 def test_a_progress_mark_is_never_mistaken_for_a_dossier() -> None:
     assert rows.is_progress(rows.progress_key("hoso.submissions"))
     assert not rows.is_progress(rows.row_key("H56", "D"))

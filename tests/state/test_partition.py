@@ -101,3 +101,11 @@ def test_a_row_with_a_time_that_is_none_is_read_without_it() -> None:
     row = AgencyMonth("H56", 2022 * 12, 1_795_680_000_000_000, None, Month())
     assert decode_agency_month(encode_agency_month(row)).last_event_at is None
     assert decode_agency_seen(encode_agency_month(row))[2] is None
+
+
+def test_keys_of_agency_months_that_are_no_months_are_passed_over() -> None:
+    """Marks, and whatever a later version writes there (contract, section 1)."""
+    partition = Partition(0, MemoryStore())
+    names = (b"~taken-in/hoso.submissions", b"~later", b"H56", b"/2022-01", b"\xff/2022-01")
+    partition.absorb_months([(name, b"17") for name in names])
+    assert (partition.published, partition.seen) == ({}, {})
