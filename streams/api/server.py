@@ -169,6 +169,7 @@ class WebServer(Service):  # type: ignore[misc]  # mode ships no types
         return _json(
             {
                 "ready": ready,
+                "problems": [],  # while there are any the topic gate answers
                 "partitions": sorted(owned),
                 "recovering": sorted(
                     n

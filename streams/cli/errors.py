@@ -47,7 +47,6 @@ class Commands(click.Group):
         "streams.kafka.topics.TopicError",
         "streams.kafka.compacted_view.MissingTopicError",
         "streams.kafka.compacted_view.ViewFailedError",
-        "streams.runtime.process.WrongPartitionsError",
         "streams.state.stores.StoreInUseError",
     }
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import socket
 import sys
+from collections.abc import Mapping
 
 import click
 
 from streams.cli import logs
 from streams.cli.errors import Failure
-from streams.cli.running import examine_topics, load_settings, run
+from streams.cli.running import load_settings, run, topic_specs, topics_on_broker
 from streams.settings import Settings, authority, without_effect
 
 logger = logging.getLogger(__name__)
@@ -22,19 +23,36 @@ def worker() -> None:
 
     Takes in the records of its share of the partitions, keeps the dossiers and serves /metrics,
     the API and health at HOSO_WEB_HOST:HOSO_WEB_PORT. Missing topics are created unless
-    HOSO_CREATE_TOPICS=false. Workers share HOSO_APP_ID; each needs its own HOSO_WEB_PORT and
-    HOSO_DATA_DIR.
+    HOSO_CREATE_TOPICS=false. While a topic is missing, or has another number of partitions than
+    HOSO_PARTITIONS, the worker waits and says so at /readyz. Workers share HOSO_APP_ID; each needs
+    its own HOSO_WEB_PORT and HOSO_DATA_DIR.
     """
     settings = load_settings()
-    run(examine_topics(settings))
-    _refuse_taken(settings)
+    there = run(topics_on_broker(settings))
     from streams.runtime import process as worker_
+    from streams.runtime.topic_gate import started_again
 
+    if not started_again():
+        _refuse_setting(settings, there)
+        _refuse_taken(settings)
     with worker_.hold_data(settings):
         logs.configure(settings)
         for line in without_effect(settings):
             logger.warning("%s", line)
         worker_.run(settings)
+
+
+def _refuse_setting(settings: Settings, there: Mapping[str, int]) -> None:
+    """Raises ``Failure`` if all topics are there and agree on another number of partitions.
+
+    Then the setting is wrong. Where they do not agree topics are, and the worker waits for them.
+    """
+    counts = {there.get(spec.name) for spec in topic_specs(settings)}
+    if len(counts) == 1 and counts.isdisjoint({None, settings.partitions}):
+        raise Failure(
+            f"HOSO_PARTITIONS is {settings.partitions}, but every topic has {counts.pop()} "
+            "partitions"
+        )
 
 
 def _refuse_taken(settings: Settings) -> None:

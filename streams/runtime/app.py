@@ -6,8 +6,9 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import date, datetime
+from types import MappingProxyType
 from typing import Any
 
 import faust
@@ -21,12 +22,14 @@ from streams.api.server import WebServer
 from streams.domain.calendar import ZONE
 from streams.domain.definitions import DEFINITIONS
 from streams.kafka.batch_writer import BATCH_BYTES, BatchWriter
+from streams.kafka.topic_metadata import TopicQuestion, TopicState
 from streams.metrics.catalogue import Instruments
 from streams.metrics.collector import StateCollector
 from streams.processing.intake import Intake
 from streams.processing.reference_repair import ReferenceRepair
 from streams.processing.stuck_partitions import Standstill
 from streams.processing.tasks import Tables
+from streams.processing.topic_watch import TopicWatch
 from streams.runtime.faust_driver import (
     ChunkScheduler,
     ChunkSchema,
@@ -74,6 +77,8 @@ class HosoApp(faust.App):  # type: ignore[misc]  # Faust ships no types
     state_metrics: StateCollector
     clock: Clock
     started_at: float
+    topic_watch: TopicWatch
+    topic_question: TopicQuestion
     _rows: AIOKafkaProducer | None = None
 
     def _new_transport(self) -> Transport:
@@ -82,6 +87,7 @@ class HosoApp(faust.App):  # type: ignore[misc]  # Faust ships no types
     async def on_start(self) -> None:
         """Have views and producer running before the first partition is assigned."""
         await super().on_start()
+        self.add_future(self.topic_watch.run())
         self._rows = AIOKafkaProducer(
             **self.settings.client_options(),
             acks="all",
@@ -104,6 +110,7 @@ class HosoApp(faust.App):  # type: ignore[misc]  # Faust ships no types
         self.tables_.close()
         await self.register.stop()
         await self.reference.stop()
+        await self.topic_question.close()
         if self._rows is not None:
             await self._rows.stop()
 
@@ -163,8 +170,14 @@ def create_app(
     registry: CollectorRegistry,
     clock: Clock = system_clock,
     fatal: Callable[[str], None] = exit_process,
+    begun_with: Mapping[str, TopicState] = MappingProxyType({}),
+    changed: Callable[[list[str]], None] | None = None,
 ) -> HosoApp:
-    """A worker, not started. ``fatal`` is called with what only a restart can settle."""
+    """A worker, not started. ``fatal`` is called with what only a restart can settle.
+
+    ``begun_with``: the topics, as they must go on to be; ``changed`` is called with what is wrong
+    when one does not (``fatal``, if it is not given).
+    """
     security: dict[str, Any] = {}
     if settings.security_protocol != "PLAINTEXT":
         security["broker_credentials"] = _credentials(settings)
@@ -209,6 +222,10 @@ def create_app(
     app.tables_ = Tables(settings, app.writer, fatal)
     heartbeat = Heartbeat(SESSION_SECONDS)
     app.tables_.in_touch = lambda: heartbeat.in_touch
+    app.topic_question = TopicQuestion(settings.client_options())
+    if changed is None:
+        changed = lambda problems: fatal("; ".join(problems))  # noqa: E731
+    app.topic_watch = TopicWatch(app.topic_question, settings.partitions, begun_with, changed)
     app.register = Register(settings, app.tables_.live)
     repair = ReferenceRepair(settings, app.reference, app.writer)
     app.intake = Intake(

@@ -8,21 +8,19 @@ import ctypes
 import gc
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import faust
 from prometheus_client import CollectorRegistry
 
+from streams.kafka.topic_metadata import TopicQuestion, TopicState
 from streams.kafka.topics import catalogue, create_missing
 from streams.runtime.app import create_app
+from streams.runtime.topic_gate import TopicGate, handed_over, start_again
 from streams.settings import Settings
 from streams.state.stores import StoreInUseError
 
 logger = logging.getLogger(__name__)
-
-
-class WrongPartitionsError(RuntimeError):
-    """Existing topics do not have ``HOSO_PARTITIONS`` partitions."""
 
 
 CHANGELOGS = ("dossiers", "services")
@@ -78,31 +76,41 @@ def hold_data(settings: Settings) -> Iterator[None]:
         yield
 
 
-def run(settings: Settings) -> None:
-    """Create missing topics unless told not to, then work until SIGTERM or SIGINT."""
-    if settings.create_topics:
-        report = asyncio.run(
-            create_missing(
-                settings.client_options(),
-                catalogue(
-                    settings.topic_prefix,
-                    settings.partitions,
-                    settings.replication,
-                    [settings.changelog(table) for table in CHANGELOGS],
-                ),
-            )
-        )
+async def _topics(settings: Settings) -> Mapping[str, TopicState] | None:
+    """Every topic of ours, once all are as they must be; None if told to end before that."""
+    changelogs = [settings.changelog(table) for table in CHANGELOGS]
+    specs = catalogue(settings.topic_prefix, settings.partitions, settings.replication, changelogs)
+    said: set[str] = set()
+
+    async def create() -> None:
+        report = await create_missing(settings.client_options(), specs)
         for topic in report.created:
             logger.info("created topic %s", topic)
-        for difference in report.differences:
-            logger.warning("%s", difference)
-        wrong = [d for d in report.differences if d.what == "partitions"]
-        if wrong:
-            raise WrongPartitionsError(
-                "; ".join(map(str, wrong)) + "; set HOSO_PARTITIONS to what the topics have: "
-                "all must have the same count, or an agency's records part"
-            )
-    app = create_app(settings, CollectorRegistry())
+        for difference in map(str, report.differences):
+            if difference not in said:
+                logger.warning("%s", difference)
+                said.add(difference)
+
+    ask = TopicQuestion(settings.client_options())
+    try:
+        return await TopicGate(
+            settings,
+            [spec.name for spec in specs],
+            ask,
+            create if settings.create_topics else None,
+            handed_over(),
+        ).passed()
+    finally:
+        await ask.close()
+
+
+def run(settings: Settings) -> None:
+    """Wait until every topic is right, creating what is missing unless told not to; then work
+    until SIGTERM or SIGINT."""
+    topics = asyncio.run(_topics(settings))
+    if topics is None:
+        return
+    app = create_app(settings, CollectorRegistry(), begun_with=topics, changed=start_again)
     # Faust would set up logging by itself, with a spinner, and at some levels with the root
     # logger at DEBUG; ours is set up already.
     worker = faust.Worker(

@@ -120,7 +120,7 @@ async def test_ready_means_every_owned_partition_is_recovered(connect: Connect) 
         return response.status, await response.json()
 
     recovery = {"rows": 0, "repaired": 0, "seconds": 0.0}
-    nothing = {"unexplained": {}, "recovery": recovery}
+    nothing = {"problems": [], "unexplained": {}, "recovery": recovery}
     answer = {"ready": True, "partitions": [1, 4], "recovering": [], **nothing}
     assert await readyz() == (200, answer)
     world.tables_.owned[2] = Owned(2, Partition(2, MemoryStore()))
