@@ -47,6 +47,7 @@ class Commands(click.Group):
         "streams.kafka.topics.TopicError",
         "streams.kafka.compacted_view.MissingTopicError",
         "streams.kafka.compacted_view.ViewFailedError",
+        "streams.state.stores.UnusableStoreError",
         "streams.state.stores.StoreInUseError",
     }
 

@@ -26,7 +26,7 @@ from streams.metrics.catalogue import Instruments
 from streams.processing.chunk import MENDABLE, Record, Verdict, Writes, judge, take_in
 from streams.processing.reference_repair import ReferenceRepair
 from streams.processing.task import Owned
-from streams.processing.tasks import Tables
+from streams.processing.tasks import DAMAGE, Tables
 from streams.settings import Settings
 from streams.views.reference_data import Reference
 
@@ -88,7 +88,12 @@ class Intake:
         """Take in every chunk of a Faust stream with manual acknowledgement."""
         async for event in events:
             try:
-                await self._chunk(event, seek)
+                try:
+                    await self._chunk(event, seek)
+                except DAMAGE as damage:
+                    # Nothing of the chunk was handed over; it waits for what is rebuilt.
+                    self._tables.rebuild(event.message.partition, damage)
+                    await self._chunk(event, seek)
             except asyncio.CancelledError:
                 raise
             except Exception as error:
@@ -184,7 +189,7 @@ class Intake:
         finally:
             self._slots.release()
         if not owned.lost:
-            owned.partition.advance(topic, event.message.value[-1].offset + 1)
+            self._tables.advance(owned, topic, event.message.value[-1].offset + 1)
         event.ack()
         self._count(topic, writes, time.monotonic() - started)
         if owned.disturbed:

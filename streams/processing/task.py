@@ -40,6 +40,8 @@ class Owned:
     last_chunk: asyncio.Task[bool] | None = None
     """The chunk taken in last; chunks are acknowledged in order."""
     recovery: asyncio.Task[None] | None = None
+    rebuilding: bool = False
+    """Its store was damaged, and it has not been ready since."""
     unchecked: bool = False
     """Its ledgers were restored, and not compared with its rows since."""
     recount: Generator[None, None, str | None] | None = None

@@ -33,11 +33,22 @@ from streams.processing.chunk import Writes, month_rows
 from streams.processing.task import Owned, RecoveryReport
 from streams.processing.verify import Recounts
 from streams.settings import Settings
+from streams.state.codecs import UnreadableRowError
 from streams.state.partition import NOT_SEEN, Partition
-from streams.state.stores import MemoryStore, RocksStore, Store
+from streams.state.stores import (
+    DamagedStoreError,
+    MemoryStore,
+    RocksStore,
+    Store,
+    StoreInUseError,
+    UnusableStoreError,
+)
 from streams.views.published_months import Live
 
 logger = logging.getLogger(__name__)
+
+DAMAGE = (DamagedStoreError, UnreadableRowError)
+"""What :meth:`Tables.rebuild` is the answer to."""
 
 
 class Tables:
@@ -56,7 +67,7 @@ class Tables:
         }
         self._reader = LogReader(settings.client_options())
         self._folding = asyncio.Lock()
-        self.recounts = Recounts(self._distrust, fatal)
+        self.recounts = Recounts(self._distrust, self._recount_failed)
         self.owned: dict[int, Owned] = {}
         self._prepared: dict[int, Partition] = {}
         """What :meth:`prepare` has opened and nobody has been assigned yet."""
@@ -81,7 +92,10 @@ class Tables:
         numbers = range(self._settings.partitions)
         for number in (n for n in numbers if (directory / str(n)).is_dir()):
             self._prepared[number] = partition = Partition(number, self._open_store(number))
-            await self._in_slices(partition.restore())
+            try:
+                await self._in_slices(partition.restore())
+            except DAMAGE as damage:
+                partition.set_aside(str(damage))
 
     def suspend(self) -> None:
         """A rebalance began: publish nothing and start no chunk until it is settled."""
@@ -107,14 +121,24 @@ class Tables:
             owned = self.owned.get(number)
             if owned is None:
                 partition = self._prepared.pop(number, None)
-                if partition is None:
-                    partition = Partition(number, self._open_store(number))
-                owned = self.owned[number] = Owned(number, partition)
-                owned.unchecked = partition.keeping
-                for topic in EVENT_TOPICS | REFERENCE_TOPICS:
-                    owned.partition.advance(self._settings.topic(topic), 0)
+                try:
+                    if partition is None:
+                        partition = Partition(number, self._open_store(number))
+                    owned = self.owned[number] = Owned(number, partition)
+                    owned.unchecked = partition.keeping
+                    self._begin_progress(partition)
+                except DAMAGE as damage:
+                    self.rebuild(number, damage)
+                    continue
+                except (StoreInUseError, UnusableStoreError) as error:
+                    self._fatal(str(error))
+                    return
             self._recover_soon(owned)
         self._close_prepared()
+
+    def _begin_progress(self, partition: Partition) -> None:
+        for topic in EVENT_TOPICS | REFERENCE_TOPICS:
+            partition.advance(self._settings.topic(topic), 0)
 
     def _close_prepared(self) -> None:
         for partition in self._prepared.values():
@@ -227,12 +251,22 @@ class Tables:
     def acknowledged(self, owned: Owned, batches: list[Acknowledged], writes: Writes) -> None:
         """What :meth:`write` handed over is in the logs, in these batches, in order."""
         at = 0
-        for batch in batches:
-            rows: list[Outgoing] = []
-            if batch.topic == self._logs["months"]:
-                rows = writes.months[at : at + batch.records]
-                at += batch.records
-            self._acknowledged(owned, batch, rows)
+        try:
+            for batch in batches:
+                rows: list[Outgoing] = []
+                if batch.topic == self._logs["months"]:
+                    rows = writes.months[at : at + batch.records]
+                    at += batch.records
+                self._acknowledged(owned, batch, rows)
+        except DAMAGE as damage:
+            self.rebuild(owned.number, damage)  # from the logs, which have them
+
+    def advance(self, owned: Owned, topic: str, offset: int) -> None:
+        """Everything of ``topic`` before ``offset`` is taken in, and its rows are in the logs."""
+        try:
+            owned.partition.advance(topic, offset)
+        except DAMAGE as damage:
+            self.rebuild(owned.number, damage)
 
     def _acknowledged(self, owned: Owned, batch: Acknowledged, months: list[Outgoing]) -> None:
         """A batch is in its log. Notices when somebody else has written there before it.
@@ -298,6 +332,31 @@ class Tables:
 
     # Recovery
 
+    def rebuild(self, number: int, damage: Exception) -> None:
+        """A partition's store is damaged: set it aside, and recover from the logs' beginnings.
+
+        Whatever was under way may have left the state half changed: it is forgotten. A chunk that
+        was not handed over yet is to be taken in again once the partition is ready. Calls
+        ``fatal`` if the new store is damaged as well: then the disk is.
+        """
+        owned = self.owned.get(number)
+        if owned is None:
+            return
+        owned.stop_recount()
+        try:
+            if owned.rebuilding:
+                raise DamagedStoreError(f"its new store is damaged again: {damage}") from damage
+            owned.partition.set_aside(str(damage))
+            self._begin_progress(owned.partition)
+        except (*DAMAGE, UnusableStoreError) as error:
+            self._fatal(f"partition {number} cannot be rebuilt: {error}")
+            return
+        owned.rebuilding = owned.unrepaired = True
+        owned.disturbed = True  # rows of chunks in flight are found by reading
+        owned.unchecked = False
+        owned.positions.clear()
+        self._recover_soon(owned)
+
     def _recover_soon(self, owned: Owned) -> None:
         if owned.recovery is not None and not owned.recovery.done():
             owned.recovery.cancel()
@@ -312,6 +371,9 @@ class Tables:
             raise
         except Exception as error:
             if _overtaken(owned):
+                return
+            if isinstance(error, DAMAGE) and not owned.rebuilding:
+                self.rebuild(owned.number, error)
                 return
             logger.exception("recovery of partition %d failed", owned.number)
             self._fatal(f"recovery of partition {owned.number} failed: {error!r}")
@@ -379,6 +441,7 @@ class Tables:
         partition.dossiers.set_position(owned.positions["dossiers"])
         partition.published.clear()
         owned.ready = True
+        owned.rebuilding = False
         owned.settled.set()
         seconds = time.monotonic() - started
         self.recovery.rows += rows
@@ -397,14 +460,16 @@ class Tables:
             self.recounts.soon(owned)
 
     def _distrust(self, owned: Owned, agency: str) -> None:
-        logger.error(
-            "partition %d: the restored ledger of %s is not what its rows give; folding anew",
-            owned.number,
-            agency,
-        )
-        owned.partition.distrust()
-        owned.unrepaired = True
-        self.restore(owned)
+        # Which of the two is wrong cannot be told from the store: the changelog says what is right.
+        damage = f"the restored ledger of {agency} is not what its rows give"
+        self.rebuild(owned.number, DamagedStoreError(damage))
+
+    def _recount_failed(self, owned: Owned, error: Exception) -> None:
+        if isinstance(error, DAMAGE):
+            self.rebuild(owned.number, error)
+            return
+        logger.error("the rows of partition %d cannot be recounted", owned.number, exc_info=error)
+        self._fatal(f"the rows of partition {owned.number} cannot be recounted: {error!r}")
 
     async def _in_slices(self, slices: Iterable[object]) -> None:
         for _ in slices:

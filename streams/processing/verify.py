@@ -26,14 +26,17 @@ class Recounts:
     """The recounts of one worker.
 
     ``distrust`` is called with a partition and the first agency of it whose ledger is not what its
-    rows give: then this program is wrong. ``fatal`` is called when that cannot be found out.
+    rows give: then the store is damaged, or this program is wrong. ``failed`` is called with what
+    kept that from being found out.
     """
 
     def __init__(
-        self, distrust: Callable[[Owned, str], None], fatal: Callable[[str], None]
+        self,
+        distrust: Callable[[Owned, str], None],
+        failed: Callable[[Owned, Exception], None],
     ) -> None:
         self._distrust = distrust
-        self._fatal = fatal
+        self._failed = failed
         self._one_at_a_time = asyncio.Lock()
         self._under_way: set[asyncio.Task[None]] = set()
         self.rest: Callable[[float], Awaitable[None]] = rest
@@ -57,8 +60,7 @@ class Recounts:
         except asyncio.CancelledError:
             raise
         except Exception as error:
-            logger.exception("the rows of partition %d cannot be recounted", owned.number)
-            self._fatal(f"the rows of partition {owned.number} cannot be recounted: {error!r}")
+            self._failed(owned, error)
 
     async def _recount(self, owned: Owned) -> None:
         if not owned.ready or not owned.unchecked:

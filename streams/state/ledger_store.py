@@ -36,7 +36,7 @@ from streams.domain.catalogue import Service
 from streams.domain.dossier import Contribution
 from streams.domain.ledger import AgencyLedger, Month
 from streams.domain.tally import Tally
-from streams.state.stores import Store
+from streams.state.stores import DamagedStoreError, Store, UnusableStoreError
 
 logger = logging.getLogger(__name__)
 
@@ -252,16 +252,20 @@ class SavedLedgers:
         return self._marked is not None
 
     def put(
-        self, rows: Mapping[bytes, bytes], changes: Changes, ledgers: Mapping[str, AgencyLedger]
+        self,
+        rows: Mapping[bytes, bytes],
+        changes: Changes,
+        ledgers: Mapping[str, AgencyLedger],
+        added: int,
     ) -> None:
         """Put rows in, of which ``changes`` says everything that they change in contributions.
 
-        ``ledgers`` are those that the changes are already in.
+        ``ledgers`` are those that the changes are already in; ``added`` of the rows are new.
         """
         if not self.live:
             self._moved = True
             beside: dict[bytes, bytes | None] = {} if self._marked is False else {_MARK: None}
-            self._store.put_many(rows, beside)
+            self._store.put_many(rows, beside, added=added)
             self._marked = False
             return
         beside = {}
@@ -275,7 +279,7 @@ class SavedLedgers:
                 beside[_entry_key(agency, journal.next)] = _encode(of_agency)
                 journal.next += 1
                 journal.changes += len(of_agency)
-        self._store.put_many(rows, beside)
+        self._store.put_many(rows, beside, added=added)
         self._save_some(ledgers)
 
     def _save_some(self, ledgers: Mapping[str, AgencyLedger]) -> None:
@@ -316,6 +320,8 @@ class SavedLedgers:
         if mark == self._fingerprint:
             try:
                 found = yield from self._read()
+            except (DamagedStoreError, UnusableStoreError):
+                raise  # then the rows are not to be folded either
             except Exception as error:  # whatever is wrong with what was kept, it is not needed
                 logger.warning("saved ledgers cannot be read, folding anew: %r", error)
         elif mark is not None:
@@ -380,11 +386,6 @@ class SavedLedgers:
             self._store.put_many({}, {_MARK: self._fingerprint})
             self._marked = True
             self.live = True
-
-    def distrust(self) -> None:
-        """What is saved is wrong: it is not to be used, by whoever comes next either."""
-        self._store.put_many({}, {_MARK: None})
-        self.forget()
 
     def forget(self) -> None:
         """The store was cleared."""

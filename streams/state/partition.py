@@ -126,6 +126,14 @@ class Partition:
     def forget(self) -> None:
         """Start again from nothing."""
         self.dossiers.clear()
+        self._forget_all()
+
+    def set_aside(self, damage: str) -> None:
+        """Start again from nothing, because what the store has is not to be believed."""
+        self.dossiers.set_aside(damage)
+        self._forget_all()
+
+    def _forget_all(self) -> None:
         if self.saved is not None:
             self.saved.forget()
         self.services.clear()
@@ -140,13 +148,16 @@ class Partition:
     def absorb_dossiers(self, records: list[tuple[bytes, bytes]]) -> None:
         """Merge rows of the dossiers changelog, in the order of the log."""
         fresh: dict[bytes, bytes] = {}
+        added = 0
         get = self.dossiers.get
         for key, row in records:
             if is_progress(key):
                 self._advance(key, row)
                 continue
             known = fresh.get(key) or get(key)
-            if known is not None and known != row:
+            if known is None:
+                added += 1
+            elif known != row:
                 read = decode_dossier(row)
                 merged = dossier.merge(decode_dossier(known), read)
                 if merged != read:
@@ -155,7 +166,7 @@ class Partition:
                     continue
             fresh[key] = row
             self._unmerged_dossiers.discard(key)
-        self.put(fresh, self._moved_by(fresh) if self.keeping else {})
+        self.put(fresh, self._moved_by(fresh) if self.keeping else {}, added)
 
     @property
     def keeping(self) -> bool:
@@ -165,12 +176,17 @@ class Partition:
         """
         return self.saved is not None and self.saved.live
 
-    def put(self, rows: dict[bytes, bytes], changes: dict[str, list[Change]]) -> None:
-        """Put rows into the store; ``changes`` in contributions are in the ledgers already."""
+    def put(
+        self, rows: dict[bytes, bytes], changes: dict[str, list[Change]], added: int = 0
+    ) -> None:
+        """Put rows into the store, of which ``added`` are new.
+
+        ``changes`` in contributions are in the ledgers already.
+        """
         if self.saved is None:
-            self.dossiers.put_many(rows)
+            self.dossiers.put_many(rows, added=added)
         else:
-            self.saved.put(rows, changes, self.ledgers)
+            self.saved.put(rows, changes, self.ledgers, added)
 
     def _moved_by(self, rows: dict[bytes, bytes]) -> dict[str, list[Change]]:
         """Move the ledgers to what they are with ``rows``, and say how."""
@@ -199,11 +215,6 @@ class Partition:
         found = yield from self.saved.restore()
         if found is not None:
             self.ledgers = found
-
-    def distrust(self) -> None:
-        """The ledgers are wrong, and so is what is kept of them: they are to be folded."""
-        if self.saved is not None:
-            self.saved.distrust()
 
     def relist(self) -> Iterator[None]:
         """Move restored ledgers to the listings that are known now."""
@@ -376,6 +387,7 @@ class Chunk:
         self._services: dict[bytes, Service] = {}
         self._agencies: dict[bytes, str] = {}
         self._seen: dict[str, Seen] = {}
+        self._added = 0
         self.dossier_rows: dict[bytes, bytes] = {}
         self.service_rows: dict[bytes, bytes] = {}
         self.months: set[tuple[str, int]] = set()
@@ -396,6 +408,7 @@ class Chunk:
         fresh = [key for key in dict.fromkeys(keys) if key not in before]
         for key, row in zip(fresh, self._partition.dossiers.get_many(fresh), strict=True):
             before[key] = after[key] = UNKNOWN if row is None else decode_dossier(row)
+            self._added += row is None
         merge_step, merge_submission = dossier.merge_step, dossier.merge_submission
         agencies = self._agencies
         applied = 0
@@ -469,7 +482,7 @@ class Chunk:
                 new = contribution(state)
                 partition.ledger(agency).replace(old, new)
                 changes[agency].append((old, new))
-        partition.put(rows, changes)
+        partition.put(rows, changes, self._added)
         self.dossier_rows = rows
         for agency, seen in self._seen.items():
             partition.note(agency, seen)

@@ -119,8 +119,10 @@ MUTANTS = (
     Mutant(
         "ledgers kept apart from their rows",
         "streams/state/ledger_store.py",
-        "        self._store.put_many(rows, beside)\n        self._save_some(ledgers)\n",
-        "        self._store.put_many({}, beside)\n        self._store.put_many(rows)\n"
+        "        self._store.put_many(rows, beside, added=added)\n"
+        "        self._save_some(ledgers)\n",
+        "        self._store.put_many({}, beside)\n"
+        "        self._store.put_many(rows, added=added)\n"
         "        self._save_some(ledgers)\n",
     ),
     Mutant(

@@ -203,8 +203,13 @@ class DiskStore(MemoryStore):
         self._journal.append(entry)
 
     def put_many(
-        self, rows: Mapping[bytes, bytes], beside: Mapping[bytes, bytes | None] = NOTHING
+        self,
+        rows: Mapping[bytes, bytes],
+        beside: Mapping[bytes, bytes | None] = NOTHING,
+        *,
+        added: int = 0,
     ) -> None:
+        assert added == len(rows.keys() - self._rows.keys()), "the count kept would be wrong"
         self._log(Together(dict(rows), dict(beside)))
         super().put_many(rows, beside)
 
