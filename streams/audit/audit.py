@@ -64,8 +64,9 @@ class Difference(NamedTuple):
     """Something that is not as it should be."""
 
     what: str
-    """``figure`` or ``cell`` (of agency-months), ``answer`` (of the API), ``record`` (a rejection),
-    ``row`` (of agency-months, unreadable or misplaced)."""
+    """``figure`` or ``cell`` (of agency-months), ``answer`` (of the API), ``record`` (a rejection,
+    or a refused record of a reference topic that takes away what was accepted), ``row`` (of
+    agency-months, unreadable or misplaced)."""
     scope: str
     """An agency, a group; for a record its place, for a row its key."""
     day: str
@@ -269,6 +270,11 @@ class Audit:
         found = [
             Difference("record", str(place), "", "", "", "verdict", did, should)
             for place, did, should in sorted(events.disagreements(self._read_to()))
+        ]
+        heard_of = {agency for agency, _ in events.facts.speakers}
+        found += [
+            Difference("record", str(place), "", "", "", "reference", there, should)
+            for place, there, should in sorted(self._reference.damaged(heard_of))
         ]
         found += [
             Difference("row", key, "", "", "", "row", fault, "a readable row")

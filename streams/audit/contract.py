@@ -115,7 +115,7 @@ def read(
     Raises :class:`RefusedError` with the first reason of the contract that applies, of all but the
     two that depend on registrations (``unknown_agency``, ``source_not_allowed``).
     """
-    if _size(key, headers) > LONGEST:
+    if size(key, headers) > LONGEST:
         raise RefusedError("too_large")
     envelope, data = _open(value, headers)
     if envelope.get("specversion") != "1.0":
@@ -140,14 +140,14 @@ def read(
     said: Said = _READERS[home](id_, data)
     if key != _key(said):
         raise RefusedError("key_mismatch")
-    dated = at_ms if at_ms is not None and 0 <= at_ms * 1000 <= _LAST else None
+    dated = at_ms if at_ms is not None and 0 <= at_ms <= LAST_MS else None
     at = said.at if isinstance(said, Submission | Step) else None
     if at is not None and dated is not None and at > (dated + AHEAD_MS) * 1000:
         raise RefusedError("future_time")
     return Read(said, source)
 
 
-def _size(key: bytes | None, headers: Headers) -> int:
+def size(key: bytes | None, headers: Headers) -> int:
     """Bytes of key and headers together; an empty header counts as one."""
     size = len(key or b"")
     for name, raw in headers:
@@ -279,6 +279,8 @@ def _us(instant: datetime) -> int:
 _VIETNAM = timezone(timedelta(hours=7))
 _FIRST = _us(datetime(1, 1, 1, tzinfo=_VIETNAM))
 _LAST = _us(datetime.max.replace(tzinfo=_VIETNAM))
+LAST_MS = _LAST // 1000
+"""The last timestamp in ms that is a time."""
 
 
 _HOURS: dict[str, int] = {}

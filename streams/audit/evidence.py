@@ -15,7 +15,15 @@ from typing import Any, NamedTuple
 
 from aiokafka import ConsumerRecord
 
-from streams.audit.contract import Assignment, RefusedError, Registration, read
+from streams.audit.contract import (
+    LAST_MS,
+    LONGEST,
+    Assignment,
+    RefusedError,
+    Registration,
+    read,
+    size,
+)
 from streams.audit.facts import Facts
 from streams.kafka.partitioner import partition_for
 from streams.kafka.topics import AGENCIES, EVENT_TOPICS, TARGETS
@@ -176,43 +184,100 @@ class Events:
         return found
 
 
+_RESTORES = "hoso-restores"
+"""Header of a record that a worker wrote again: ``timestamp/partition/offset`` of the original, as
+of which it counts."""
+_CLOCKS_MS = 5 * 60 * 1000
+"""A copy cannot be this much older than its original, whatever the brokers' clocks say."""
+
+_Key = tuple[str, bytes]
+_Rank = tuple[int, int, int]
+
+
 class Reference:
-    """The registrations and targets that stand: per key the last good record, null removes."""
+    """The registrations and targets that stand: per key the accepted record with the latest broker
+    timestamp, whatever partition it is on (then the higher partition, then offset); null removes.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._short = {settings.topic(name): name for name in (AGENCIES, TARGETS)}
-        self._partitions = settings.partitions
-        self._said: dict[tuple[str, bytes], Registration | Assignment] = {}
+        self._standing: dict[_Key, tuple[_Rank, bytes, Registration | Assignment | None]] = {}
+        self._refused: dict[_Key, dict[int, Place]] = {}
+        """Key → partition → its last record there, if that was refused."""
 
     def take(self, records: Iterable[ConsumerRecord[Any, Any]]) -> None:
-        """Take in records of the two topics, in the order of their log."""
+        """Take in records of the two topics, those of a partition in the order of their log."""
         for record in records:
-            key, topic = record.key, self._short[record.topic]
-            if key is None or partition_for(key, self._partitions) != record.partition:
+            if record.key is None:
                 continue
-            if record.value is None:
-                self._said.pop((topic, key), None)
-                continue
+            key = self._short[record.topic], record.key
+            refused = self._refused.setdefault(key, {})
             try:
-                said, _ = read(topic, key, record.value, record.headers, record.timestamp)
+                said = self._said(record)
             except RefusedError:
+                refused[record.partition] = Place(record.topic, record.partition, record.offset)
                 continue
-            if isinstance(said, Registration | Assignment):
-                self._said[topic, key] = said
+            refused.pop(record.partition, None)
+            found = (_counts_as_of(record), record.value or b"", said)
+            if key not in self._standing or found[:2] >= self._standing[key][:2]:
+                self._standing[key] = found
+
+    def _said(self, record: ConsumerRecord[Any, Any]) -> Registration | Assignment | None:
+        headers = [header for header in record.headers if header[0] != _RESTORES]
+        if record.value is None:
+            if size(record.key, headers) > LONGEST:
+                raise RefusedError("too_large")
+            return None
+        topic = self._short[record.topic]
+        said, _ = read(topic, record.key, record.value, headers, record.timestamp)
+        if not isinstance(said, Registration | Assignment):
+            raise RefusedError("wrong_topic")
+        return said
+
+    def damaged(self, heard_of: Iterable[str]) -> Iterable[tuple[Place, str, str]]:
+        """(place, what stands there, what should) of refused records that may take something away.
+
+        One that is the last of its key on its partition, so that compaction keeps it and drops what
+        was accepted; and one that is all there is of an agency that has been ``heard_of``: what was
+        accepted before it is gone.
+        """
+        known = {code.encode() for code in heard_of}
+        for (topic, key), places in self._refused.items():
+            name = key.decode("utf-8", "backslashreplace")
+            for place in places.values():
+                if (topic, key) in self._standing:
+                    yield place, f"refused, the last of {name}", "what stands, again behind it"
+                elif topic == AGENCIES and key in known:
+                    yield place, f"refused, all there is of {name}", "its registration or removal"
 
     @property
     def agencies(self) -> dict[str, Registration]:
         """The registered agencies by code."""
-        return {a.agency: a for a in self._said.values() if isinstance(a, Registration)}
+        found = (said for _, _, said in self._standing.values())
+        return {a.agency: a for a in found if isinstance(a, Registration)}
 
     @property
     def targets(self) -> dict[tuple[str, str, int], Fraction]:
         """(scope, indicator, year) → the decimal that was assigned."""
         return {
             (t.scope, t.indicator, t.year): Fraction(repr(t.ratio))
-            for t in self._said.values()
+            for _, _, t in self._standing.values()
             if isinstance(t, Assignment)
         }
+
+
+def _counts_as_of(record: ConsumerRecord[Any, Any]) -> _Rank:
+    timestamp = record.timestamp
+    dated = timestamp is not None and 0 <= timestamp <= LAST_MS
+    own = (timestamp if dated else -1, record.partition, record.offset)
+    for name, raw in record.headers:
+        if name == _RESTORES:
+            parts = (raw or b"").split(b"/")
+            if len(parts) == 3 and all(part.isdigit() for part in parts):
+                original = int(parts[0]), int(parts[1]), int(parts[2])
+                if original[0] <= own[0] + _CLOCKS_MS:
+                    return original
+    return own
 
 
 class Rows:

@@ -57,7 +57,6 @@ MENDABLE = frozenset({Reason.unknown_agency, Reason.source_not_allowed})
 class Record(Protocol):
     """What the pipeline needs of a consumed record (aiokafka's ConsumerRecord has it)."""
 
-    partition: int
     offset: int
     timestamp: int | None
     """The broker's, ms since the epoch; anything at all where the topic keeps the producer's."""
@@ -229,7 +228,8 @@ def take_in(
             continue
         if topic not in EVENT_TOPICS:
             # Every process reads these through a view of its own; here they are judged.
-            outcomes["duplicate" if restores(record) else "applied"] += 1
+            again = restores(record.headers, record.timestamp)
+            outcomes["duplicate" if again else "applied"] += 1
             continue
         key = record.key
         if key not in at_home:

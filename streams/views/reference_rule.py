@@ -140,10 +140,9 @@ def owed(key: bytes, standing: Standing, partition: int) -> Outgoing | None:
     return Outgoing(key, best.value, (*best.headers, (RESTORES, stamp)))
 
 
-def restores(record: Record) -> bool:
-    """Whether a record is a copy of an earlier one, and so says nothing new."""
-    at = _at(record)
-    return _stamp(record, at) is not at
+def restores(headers: Headers, timestamp: int | None) -> bool:
+    """Whether a record with these is a copy of an earlier one, and so says nothing new."""
+    return _original(headers, timestamp) is not None
 
 
 def without_mark(headers: Headers) -> Headers:
@@ -167,23 +166,28 @@ def _version(topic: Topic, record: Record) -> Version | None:
         if not isinstance(decoded, RegisteredEvent | TargetEvent):
             return None
         event = decoded
-    return Version(_stamp(record, at), at, event, record.value, tuple(headers))
+    stamp = _original(record.headers, record.timestamp) or at
+    return Version(stamp, at, event, record.value, tuple(headers))
 
 
 def _at(record: Record) -> Stamp:
-    timestamp = record_time(record.timestamp)
-    return Stamp(-1 if timestamp is None else timestamp, record.partition, record.offset)
+    return Stamp(_time(record.timestamp), record.partition, record.offset)
 
 
-def _stamp(record: Record, at: Stamp) -> Stamp:
-    """What a record counts as of. A copy made up by somebody cannot claim to be from the future,
-    beyond what the brokers' clocks may differ by."""
-    for name, value in record.headers:
+def _time(timestamp: int | None) -> int:
+    time = record_time(timestamp)
+    return -1 if time is None else time
+
+
+def _original(headers: Headers, timestamp: int | None) -> Stamp | None:
+    """The stamp that a copy counts as of; None for any other record. A copy made up by somebody
+    cannot claim to be from the future, beyond what the brokers' clocks may differ by."""
+    for name, value in headers:
         if name == RESTORES:
             try:
                 stamp = Stamp(*map(int, value.decode().split("/")))
             except (ValueError, TypeError, AttributeError):
                 continue
-            if stamp.timestamp <= at.timestamp + TOLERANCE_MS:
+            if stamp.timestamp <= _time(timestamp) + TOLERANCE_MS:
                 return stamp
-    return at
+    return None

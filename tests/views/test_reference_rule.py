@@ -157,8 +157,8 @@ def test_a_copy_has_the_bytes_and_headers_of_the_original_and_is_known_for_one()
     copy = logs.records[-1]
     assert (copy.key, copy.value) == (KEY, registration("good"))
     assert copy.headers == (("portal", b"1"), (RESTORES, b"1001/0/0"))
-    assert restores(copy)
-    assert not restores(logs.records[0])
+    assert restores(copy.headers, copy.timestamp)
+    assert not restores(logs.records[0].headers, 1_001)
     assert folded([copy]).last[0][1] is not None
 
 
@@ -202,7 +202,7 @@ def test_a_copy_that_lands_late_never_outranks_a_newer_record() -> None:
 @pytest.mark.parametrize("mark", [b"", b"x/y/z", b"1/2", b"99999999999999/0/0", None])
 def test_a_mark_that_cannot_be_true_is_none(mark: bytes | None) -> None:
     row = record(0, 0, 1_000, registration("good"))._replace(headers=((RESTORES, mark),))  # type: ignore[arg-type]
-    assert not restores(row)
+    assert not restores(row.headers, row.timestamp)
     found = standing(Topic.agencies, row)
     assert found.best is not None
     assert found.best.stamp == (1_000, 0, 0)
