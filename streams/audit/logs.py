@@ -10,6 +10,7 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
+import streams.kafka.aiokafka_internals  # noqa: F401  # how records are unpacked
 from streams.kafka.offsets import end_offsets
 
 _POLL_MS = 500

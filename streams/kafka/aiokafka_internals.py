@@ -1,10 +1,50 @@
-"""Records as the client unpacked them, without a copy of each."""
+"""The parts of aiokafka that hoso reaches into: how records are unpacked and handed over.
+
+Importing this module makes every consumer of the process unpack with
+:mod:`streams.kafka.unpacking`. Whoever builds one imports it (``tests/kafka/test_unpacking.py``).
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.consumer import fetcher
+
+from streams.kafka.unpacking import Batches
+
+
+class _PartitionRecords(fetcher.PartitionRecords):  # type: ignore[misc]  # aiokafka has no types
+    """aiokafka's walk through the batches of a partition, which nothing in them ends."""
+
+    _check_crcs: bool
+    _records: Batches
+    _records_iterator: Any
+
+    def __init__(self, tp: TopicPartition, records: Batches, *args: Any, **kwargs: Any) -> None:
+        super().__init__(tp, records, *args, **kwargs)
+        self._check_crcs = False  # Batches has
+        records.tp = tp
+        records.position = self.next_fetch_offset
+
+    def __next__(self) -> Any:
+        try:
+            return next(self._records_iterator)
+        except StopIteration:
+            self._records_iterator = None
+            raise
+        except Exception:
+            # A header name that is not UTF-8, or worse. Where the walk is it keeps in itself, so
+            # it can begin again there, with a reader that gives what can be read.
+            if not self._records.again():
+                raise
+            self._records_iterator = self._unpack_records()
+            return next(self)
+
+
+# ``Fetcher._proc_fetch_request`` looks both up in its module for every answer.
+fetcher.MemoryRecords = Batches
+fetcher.PartitionRecords = _PartitionRecords
 
 
 def _as_unpacked(_: TopicPartition, record: Any) -> Any:

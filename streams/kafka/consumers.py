@@ -13,6 +13,8 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer
 
+import streams.kafka.aiokafka_internals  # noqa: F401  # how records are unpacked
+
 
 def plain_consumer(client_options: Mapping[str, Any], **options: Any) -> AIOKafkaConsumer:
     """A consumer that belongs to no group and leaves no trace on the broker; not started.

@@ -9,7 +9,7 @@ nothing of what the records mean.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -19,6 +19,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from streams.kafka.aiokafka_internals import leave_as_unpacked
 from streams.kafka.consumers import plain_consumer
 from streams.kafka.offsets import end_offsets
+from streams.kafka.unpacking import Unreadable, unreadable_within
 
 _POLL_MS = 500
 _READ_RECORDS = 5000
@@ -40,11 +41,22 @@ class _Request:
         return [tp for tp, at in self.at.items() if at < self.ends[tp]]
 
 
+class UnreadableLogError(Exception):
+    """Records of a log are damaged, so what it says is not known; the message names them."""
+
+
 class LogReader:
     """Reads logs to their ends. Survives nothing: who asks remembers how far it came."""
 
-    def __init__(self, client_options: Mapping[str, Any]) -> None:
-        """``client_options``: keyword arguments for aiokafka (bootstrap_servers, security)."""
+    def __init__(
+        self, client_options: Mapping[str, Any], may_lack: Collection[str] = frozenset()
+    ) -> None:
+        """``client_options``: keyword arguments for aiokafka (bootstrap_servers, security).
+
+        ``may_lack``: topics of which whoever asks has a better source, and writes again what a
+        damaged record lacks.
+        """
+        self._may_lack = may_lack
         self._options = dict(client_options)
         self._joinable: list[_Request] | None = None
         """The requests of the round that has not asked for the ends yet."""
@@ -54,8 +66,8 @@ class LogReader:
         """Give ``take`` everything from ``positions`` to the ends as of now; return where it ended.
 
         If a log ends before its position nothing is taken, and the ends are returned. Once the
-        call is cancelled ``take`` is not called again. Raises ``KafkaError`` and what ``take``
-        raises.
+        call is cancelled ``take`` is not called again. Raises ``KafkaError``, what ``take`` raises,
+        and :class:`UnreadableLogError` for a damaged record.
         """
         request = _Request(dict(positions), take, asyncio.get_running_loop().create_future())
         waiting = self._joinable
@@ -128,7 +140,10 @@ class LogReader:
                         of[tp].result.set_exception(error)
             for tp in behind:
                 # Not the last record's offset: compaction leaves gaps.
-                of[tp].at[tp] = await consumer.position(tp)
+                before, of[tp].at[tp] = of[tp].at[tp], await consumer.position(tp)
+                lost = unreadable_within(tp, before, of[tp].at[tp])
+                if lost and tp.topic not in self._may_lack and not of[tp].result.done():
+                    of[tp].result.set_exception(UnreadableLogError(_damage(tp, lost)))
             await asyncio.sleep(0)
 
     @staticmethod
@@ -143,6 +158,11 @@ class LogReader:
                 _finish(request, dict(request.at))
             found += behind
         return found
+
+
+def _damage(tp: TopicPartition, lost: list[Unreadable]) -> str:
+    which = ", ".join(f"{one.first} to {one.next - 1} ({one.why})" for one in lost)
+    return f"{tp.topic}[{tp.partition}]: records can't be read: {which}"
 
 
 def _finish(request: _Request, result: Positions) -> None:

@@ -65,7 +65,7 @@ class Tables:
             "services": settings.changelog("services"),
             "months": settings.topic(Topic.agency_months),
         }
-        self._reader = LogReader(settings.client_options())
+        self._reader = LogReader(settings.client_options(), {self._logs["months"]})
         self._folding = asyncio.Lock()
         self.recounts = Recounts(self._distrust, self._recount_failed)
         self.owned: dict[int, Owned] = {}
