@@ -10,6 +10,7 @@ import click
 from streams.cli.errors import ANSWER_IS_NO, Commands, Failure
 from streams.cli.events import registered_agencies
 from streams.cli.reference_files import Loader, files_in
+from streams.cli.reference_known import compare, read_known
 from streams.cli.running import load_settings, prepare_topics, run
 from streams.cli.sending import Outbox, summary
 from streams.cli.terminal import progress, say
@@ -43,8 +44,10 @@ def load(directory: Path) -> None:
     already. Everything is checked first: nothing is sent if anything is wrong (each fault is
     named as FILE:LINE: column: value, exit code 1).
 
-    Loading a file twice changes nothing. A service's row is corrected by a higher revision; the
-    same row with other contents and the same revision would contradict the first.
+    Rows that the register knows already are not sent again. An agency or a target that differs is
+    replaced. A service's row is corrected by a higher revision: one that differs from what the
+    register knows at its revision or a higher one would change nothing, so it is named, and nothing
+    is sent (exit code 1).
     """
     settings = load_settings()
     run(_load(settings, directory))
@@ -62,12 +65,21 @@ async def _load(settings: Settings, directory: Path) -> None:
     if loader.faults:
         say(f"{directory}: {len(loader.faults):,} bad, nothing was sent", err=True)
         sys.exit(ANSWER_IS_NO)
+    messages, faults = compare(loader.rows, await read_known(settings))
+    for fault in faults:
+        say(str(fault))
+    if faults:
+        say(f"{directory}: {len(faults):,} known otherwise, nothing was sent", err=True)
+        sys.exit(ANSWER_IS_NO)
     await prepare_topics(settings)
     with progress() as bar:
-        task = bar.add_task("sending", total=len(loader.messages))
+        task = bar.add_task("sending", total=len(messages))
         async with Outbox(settings) as outbox:
-            for start in range(0, len(loader.messages), _SLICE):
-                part = loader.messages[start : start + _SLICE]
+            for start in range(0, len(messages), _SLICE):
+                part = messages[start : start + _SLICE]
                 await outbox.send(part)
                 bar.advance(task, len(part))
+    unchanged = len(loader.rows) - len(messages)
+    if unchanged:
+        say(f"{unchanged:>9,}  unchanged")
     say(*summary(outbox.sent, settings))

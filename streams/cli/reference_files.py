@@ -41,6 +41,15 @@ class Fault(NamedTuple):
         return f"{self.file}:{self.line}: {self.what}"
 
 
+class Row(NamedTuple):
+    """A good row."""
+
+    file: Path
+    line: int
+    event: Event
+    message: Message
+
+
 class _BadCellError(ValueError):
     """A cell is not what its column holds; the message says so."""
 
@@ -158,15 +167,20 @@ def files_in(directory: Path) -> list[tuple[_Sheet, Path]]:
 
 @dataclass
 class Loader:
-    """Reads files into ``messages`` and ``faults``.
+    """Reads files into ``rows`` and ``faults``.
 
     ``agencies``: those registered already, with their sources; rows of ``agencies.csv`` are added.
     """
 
     agencies: dict[str, frozenset[str]]
-    messages: list[Message] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     _seen: dict[tuple[object, ...], tuple[Path, int]] = field(default_factory=dict)
+
+    @property
+    def messages(self) -> list[Message]:
+        """What the rows become, in their order."""
+        return [row.message for row in self.rows]
 
     def load(self, sheet: _Sheet, path: Path) -> None:
         """Read one file. Raises ``OSError`` if it cannot be read."""
@@ -235,7 +249,8 @@ class Loader:
         self._seen[same] = path, number
         if isinstance(event, RegisteredEvent):
             self.agencies[event.data.agency] = frozenset(event.data.sources)
-        self.messages.append(Message(sheet.topic, event.key.encode(), value))
+        message = Message(sheet.topic, event.key.encode(), value)
+        self.rows.append(Row(path, number, event, message))
 
     def _objection(self, event: Event) -> Rejection | None:
         if isinstance(event, TargetEvent):

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+from aiokafka import AIOKafkaProducer
 
-from streams.cli.reference_files import Loader, files_in
+from schemas.decoder import decode
+from schemas.events import ListedEvent
+from schemas.topics import Topic
+from streams.cli.reference_files import Loader, Row, files_in
+from streams.cli.reference_known import Known, compare
+from streams.cli.sending import Message
 from streams.kafka.partitioner import partition_for
 from tests.cli.conftest import Hoso
 from tests.cli.test_events import records_of
+from tests.domain.events import listed
 
 AGENCIES = "code,name,kind,founded,sources\nH56,Thanh Hóa,province,1029,/portals/H56|/gate\n"
 SERVICES = (
@@ -34,6 +43,14 @@ def loaded(directory: Path) -> Loader:
     for sheet, path in files_in(directory):
         loader.load(sheet, path)
     return loader
+
+
+def send(bootstrap: str, topic: str, key: bytes, value: bytes, headers: Any) -> None:
+    async def sent() -> None:
+        async with AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all") as producer:
+            await producer.send_and_wait(topic, key=key, value=value, headers=headers)
+
+    asyncio.run(sent())
 
 
 def faults(directory: Path) -> list[str]:
@@ -151,10 +168,87 @@ def test_everything_is_sent_to_its_topic(
         records = records_of(on_broker, topic_prefix + topic)
         assert len(records) == count
         assert all(r.partition == partition_for(r.key, 4) for r in records)
-    # Services and targets alone: the agency is on the broker already.
+    # Services and targets alone: the agency is on the broker already. So are they.
     (directory / "agencies.csv").unlink()
+    again = hoso("reference", "load", directory)
+    assert (again.exit_code, again.stderr) == (0, "")
+    assert again.stdout.split() == ["4", "unchanged", "0", "sent"]
+    assert len(records_of(on_broker, f"{topic_prefix}catalogue")) == 2
+
+
+@pytest.mark.broker
+def test_a_corrected_row_at_the_same_revision_is_named_with_the_way_to_correct_it(
+    hoso: Hoso, on_broker: str, topic_prefix: str, directory: Path
+) -> None:
     assert hoso("reference", "load", directory).exit_code == 0
-    assert len(records_of(on_broker, f"{topic_prefix}catalogue")) == 4
+    services = directory / "services.csv"
+    services.write_text(SERVICES.replace("Đăng ký,4,true", "Đăng ký,3,true"))
+    (directory / "targets.csv").write_text(TARGETS.replace("0.65", "0.7"))
+    refused = hoso("reference", "load", directory)
+    assert refused.exit_code == 1
+    assert refused.stdout == (
+        f"{services}:2: the register knows '1.004873' from 2021-01-01 otherwise at revision 0 "
+        "(level 4, here 3); to correct it, give the row revision 1 in the column revision\n"
+    )
+    assert refused.stderr == f"{directory}: 1 known otherwise, nothing was sent\n"
+    assert len(records_of(on_broker, f"{topic_prefix}targets")) == 2
+    services.write_text(
+        SERVICES.replace("Đăng ký,4,true,true,2021-01-01,", "Đăng ký,3,1,1,2021-01-01,1")
+    )
+    corrected = hoso("reference", "load", directory)
+    assert (corrected.exit_code, corrected.stderr) == (0, "")
+    assert [line.split()[:2] for line in corrected.stdout.splitlines()] == [
+        ["3", "unchanged"],
+        ["1", f"{topic_prefix}catalogue"],
+        ["1", f"{topic_prefix}targets"],
+        ["2", "sent"],
+    ]
+
+
+@pytest.mark.broker
+def test_a_listing_that_was_rejected_is_not_known_and_is_sent_again(
+    hoso: Hoso, on_broker: str, topic_prefix: str, directory: Path
+) -> None:
+    assert hoso("reference", "load", directory).exit_code == 0
+    rejected = records_of(on_broker, f"{topic_prefix}catalogue")[0]
+    headers = [
+        *(("hoso-reason", b"unknown_agency"), ("hoso-topic", rejected.topic.encode())),
+        *(("hoso-partition", b"%d" % rejected.partition), ("hoso-offset", b"%d" % rejected.offset)),
+    ]
+    send(on_broker, f"{topic_prefix}dead-letters", rejected.key, rejected.value, headers)
+    again = hoso("reference", "load", directory)
+    assert again.stdout.splitlines()[-1].split() == ["1", "sent"]
+
+
+def row(event: dict[str, Any], line: int) -> Row:
+    value = json.dumps(event["value"]).encode()
+    decoded = decode(Topic.catalogue, value)
+    assert isinstance(decoded, ListedEvent)
+    return Row(Path("services.csv"), line, decoded, Message(Topic.catalogue, b"H56", value))
+
+
+def test_a_file_with_the_history_of_a_service_is_known_as_a_whole() -> None:
+    history = [row(listed(level=3), 2), row(listed(level=4, revision=1), 3)]
+    known = Known()
+    assert compare(history, known) == ([r.message for r in history], [])
+    for each in history:
+        assert isinstance(each.event, ListedEvent)
+        known.listing(each.event)
+    assert compare(history, known) == ([], [])
+    # An earlier revision that the register has never seen is history too, but not the last word.
+    late = [row(listed(level=2), 2), row(listed(level=1, revision=1), 3)]
+    messages, faults = compare(late, known)
+    assert messages == [late[0].message]
+    assert [(f.line, "revision 2" in f.what) for f in faults] == [(3, True)]
+
+
+def test_a_lower_revision_than_the_register_knows_is_named_unless_it_says_the_same() -> None:
+    known = Known()
+    newest = row(listed(level=4, revision=5), 2).event
+    assert isinstance(newest, ListedEvent)
+    known.listing(newest)
+    assert compare([row(listed(level=4, revision=3), 2)], known)[1] == []
+    assert len(compare([row(listed(level=3, revision=3), 2)], known)[1]) == 1
 
 
 @pytest.mark.broker
