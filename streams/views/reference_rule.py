@@ -14,7 +14,7 @@ record into a removal, and a removal into a return of what another partition sti
 worker that owns a partition writes the standing record again behind whatever must not be the last
 word there (:func:`owed`). Such a copy says whose it is in a header, and counts as of the original's
 place and time: a copy that lands late, or is written by a worker that had not read everything,
-never outranks a newer record.
+never outranks a newer record (docs/adr/0007).
 """
 
 from __future__ import annotations
