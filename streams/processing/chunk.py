@@ -42,7 +42,9 @@ from streams.state.codecs import (
     agency_month_key,
     encode_agency_month,
     encode_progress,
+    encode_taken_in,
     progress_key,
+    taken_in_key,
 )
 from streams.state.partition import Chunk, DossierFact, Partition
 from streams.views.reference_rule import restores, without_mark
@@ -266,6 +268,11 @@ def take_in(
         mark = Outgoing(progress_key(topic_name), encode_progress(records[-1].offset + 1))
         # Of every topic: of the event topics for the gap fence, of all for the lag that is left.
         (writes.services if topic is Topic.catalogue else writes.dossiers).append(mark)
+        if topic in EVENT_TOPICS:
+            # Never back: what is read again is in the rows already.
+            reached = max(partition.marks.get(topic_name, 0), records[-1].offset + 1)
+            partition.marks[topic_name] = reached
+            writes.months += marks({topic_name: reached})
     return writes
 
 
@@ -281,6 +288,15 @@ def _write_rows(writes: Writes, chunk: Chunk, partition: Partition) -> None:
     writes.dossiers = [Outgoing(key, row) for key, row in chunk.dossier_rows.items()]
     writes.services = [Outgoing(key, row) for key, row in chunk.service_rows.items()]
     writes.months = month_rows(partition, chunk.months)
+
+
+def marks(reached: Mapping[str, int]) -> list[Outgoing]:
+    """The marks for ``agency-months``: source topic → the next offset. They go behind the rows that
+    hold everything before it, and on the same partition (contract, section 1)."""
+    return [
+        Outgoing(taken_in_key(topic), encode_taken_in(offset))
+        for topic, offset in sorted(reached.items())
+    ]
 
 
 def month_rows(partition: Partition, months: Iterable[tuple[str, int]]) -> list[Outgoing]:

@@ -29,11 +29,11 @@ from streams.kafka.batch_writer import Acknowledged, BatchWriter, Outgoing
 from streams.kafka.consumers import plain_consumer
 from streams.kafka.log_reader import LogReader
 from streams.kafka.offsets import end_offsets
-from streams.processing.chunk import Writes, month_rows
+from streams.processing.chunk import Writes, marks, month_rows
 from streams.processing.task import Owned, RecoveryReport
 from streams.processing.verify import Recounts
 from streams.settings import Settings
-from streams.state.codecs import UnreadableRowError
+from streams.state.codecs import UnreadableRowError, split_agency_month_key
 from streams.state.partition import NOT_SEEN, Partition
 from streams.state.stores import (
     DamagedStoreError,
@@ -65,6 +65,7 @@ class Tables:
             "services": settings.changelog("services"),
             "months": settings.topic(Topic.agency_months),
         }
+        self._events = [settings.topic(topic) for topic in EVENT_TOPICS]
         self._reader = LogReader(settings.client_options(), {self._logs["months"]})
         self._folding = asyncio.Lock()
         self.recounts = Recounts(self._distrust, self._recount_failed)
@@ -284,8 +285,9 @@ class Tables:
                     if table == "dossiers" and not owned.unrepaired:
                         owned.partition.dossiers.set_position(owned.positions[table])
                     if table == "months":
+                        rows = [(row.key or b"", row.value or b"") for row in months]
                         owned.partition.kept_months.written(
-                            [(row.key or b"", row.value or b"") for row in months],
+                            [row for row in rows if split_agency_month_key(row[0]) is not None],
                             log,
                             owned.positions[table],
                         )
@@ -493,12 +495,18 @@ class Tables:
             services=[Outgoing(key, row) for key, row in services.items()],
             months=month_rows(partition, partition.unpublished() | unread),
         )
+        repaired = len(writes.dossiers) + len(writes.services) + len(writes.months)
+        reached = {topic: at for topic in self._events if (at := partition.progress.get(topic, 0))}
+        if writes.months or partition.marks != reached:
+            # Rows that a mark is to speak of stand before it; another's mark is not to be trusted.
+            writes.months += marks(reached)
+            partition.marks = reached
         batches = await asyncio.gather(*await self.write(owned, "", writes))
         self.acknowledged(owned, batches, writes)
         partition.repaired()
         owned.shown.clear()
         owned.unrepaired = False
-        return len(writes.dossiers) + len(writes.services) + len(writes.months)
+        return repaired
 
     async def _ends(self, numbers: list[int]) -> dict[int, dict[str, int]]:
         """Where the logs of some partitions end, by table."""

@@ -36,6 +36,7 @@ from streams.state.codecs import (
     decode_agency_seen,
     decode_dossier,
     decode_service,
+    decode_taken_in,
     encode_dossier,
     encode_progress,
     encode_service,
@@ -44,6 +45,7 @@ from streams.state.codecs import (
     row_key,
     split_agency_month_key,
     split_row_key,
+    split_taken_in_key,
 )
 from streams.state.kept_months import KeptMonths
 from streams.state.ledger_store import Change, SavedLedgers
@@ -107,6 +109,8 @@ class Partition:
         self.kept_months = KeptMonths(dossiers)
         self.progress: dict[str, int] = {}
         """Source topic → the next offset to take in, as its changelog has it."""
+        self.marks: dict[str, int] = {}
+        """Source topic → how far the public rows go, by their newest mark as far as is known."""
         self._unmerged_dossiers: set[bytes] = set()
         self._unmerged_services: set[bytes] = set()
 
@@ -142,6 +146,7 @@ class Partition:
         self.published.clear()
         self.kept_months.forget()
         self.progress.clear()
+        self.marks.clear()
         self._unmerged_dossiers.clear()
         self._unmerged_services.clear()
 
@@ -247,6 +252,10 @@ class Partition:
         rows = [record for record in records if split_agency_month_key(record[0]) is not None]
         for _, value in rows:
             self._absorb_month(value)
+        for key, value in records:
+            topic, offset = split_taken_in_key(key), decode_taken_in(value)
+            if topic is not None and offset is not None:
+                self.marks[topic] = offset
         self.kept_months.read(rows)
 
     def _absorb_month(self, value: bytes) -> None:

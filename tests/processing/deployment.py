@@ -17,7 +17,12 @@ from streams.domain.indicators import Agency, report
 from streams.domain.ledger import Months
 from streams.domain.targets import Targets
 from streams.kafka.partitioner import partition_for
-from streams.state.codecs import AgencyMonth, decode_agency_month, split_agency_month_key
+from streams.state.codecs import (
+    AgencyMonth,
+    decode_agency_month,
+    split_agency_month_key,
+    split_taken_in_key,
+)
 from tests.domain.register import Register, in_the_oracles_shape
 from tests.domain.worlds import World
 from tests.oracle import Oracle
@@ -39,6 +44,8 @@ class Deployment:
         self.workers: list[Worker] = []
         self.owners: dict[int, Worker] = {}
         self.stray: deque[Batch] = deque()
+        self.landed = False
+        """Whether a dead worker's batch has landed."""
         self.rejected: list[bytes] = []
         self.log: list[str] = []
 
@@ -93,6 +100,7 @@ class Deployment:
     def land_stray(self) -> None:
         """A dead worker's batch lands. Within a log they keep their order."""
         batch = self.stray.popleft()
+        self.landed = True
         self.cluster.append(batch.topic, batch.partition, batch.rows)
 
     async def watch(self) -> None:
@@ -191,6 +199,7 @@ class Deployment:
             for kind in PERIOD_KINDS[-2:]:
                 assert self.figures(register, day, kind) == oracle.figures(day, kind, "mic-2022")
         self._check_seen()
+        self._check_marks()
         self._check_dead_letters()
         for tp, offset in self.cluster.committed.items():
             assert offset <= self.cluster.ends[tp]
@@ -223,6 +232,30 @@ class Deployment:
             found[row.agency] = max(found.get(row.agency, 0), row.last_event_at or 0)
         assert found == expected
 
+    def _check_marks(self) -> None:
+        """The newest mark of each source topic is its end, and no row behind the last mark of a
+        partition says anything new: whoever reads up to it has exactly the events before it."""
+        for number in PARTITIONS:
+            found: dict[str, int] = {}
+            up_to_marks: dict[bytes, bytes] = {}
+            rows: dict[bytes, bytes] = {}
+            for record in self.cluster.logs[TP("agency-months", number)]:
+                assert record.key is not None
+                assert record.value is not None
+                topic = split_taken_in_key(record.key)
+                if topic is None:
+                    rows[record.key] = record.value
+                else:
+                    found[topic] = int(record.value)
+                    up_to_marks = dict(rows)
+            ends = {str(t): self.cluster.ends[TP(str(t), number)] for t in EVENT_TOPICS}
+            for topic, end in ends.items():
+                reached = found.get(topic, 0)
+                # A dead worker's progress mark may be the last in a changelog, and after a restart
+                # what it does not speak of is read again only when something new comes.
+                assert reached == end or (reached < end and self.landed), topic
+            assert _cells(up_to_marks) == _cells(rows)
+
     def _check_dead_letters(self) -> None:
         letters = [
             record.value
@@ -230,6 +263,11 @@ class Deployment:
             for record in self.cluster.logs[TP(str(Topic.dead_letters), number)]
         ]
         assert set(letters) == set(self.rejected), "a rejected record is in no dead letter"
+
+
+def _cells(rows: Mapping[bytes, bytes]) -> dict[bytes, dict[str, list[int]]]:
+    found = {key: decode_agency_month(value).cells.rows() for key, value in rows.items()}
+    return {key: cells for key, cells in found.items() if cells}
 
 
 def _registers(event: Mapping[str, Any]) -> bool:
