@@ -13,7 +13,9 @@ from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 
+from schemas.topics import EVENT_TOPICS, REFERENCE_TOPICS
 from streams.processing.chunk import OUTCOMES
+from streams.settings import Settings
 
 # A `_created` series beside every counter says nothing that a dashboard needs.
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -89,6 +91,11 @@ CONSERVATION = Metric(
     "Offsets moved past without an outcome; anything but 0 is a fault of hoso.",
     ("topic", "partition"),
 )
+RECORDS_LOST = Metric(
+    "hoso_records_lost_total",
+    "Records of event topics that were removed from the log before they were read.",
+    ("topic", "partition"),
+)
 READY = Metric("hoso_ready", "1 while every owned partition is recovered and published.", ())
 
 STATE: tuple[Metric, ...] = (
@@ -104,17 +111,31 @@ STATE: tuple[Metric, ...] = (
     LAST_EVENT,
     AS_OF,
 )
-EVENT: tuple[Metric, ...] = (EVENTS, REJECTED, BATCH_SECONDS, CONSUMER_LAG, CONSERVATION, READY)
+EVENT: tuple[Metric, ...] = (
+    EVENTS,
+    REJECTED,
+    BATCH_SECONDS,
+    CONSUMER_LAG,
+    CONSERVATION,
+    RECORDS_LOST,
+    READY,
+)
 
 
 class Instruments:
     """What this process counts.
 
     Every outcome of every one of ``topics`` (full names) is there from the start with 0, so that
-    the first event of a kind is an increase. Rejections have no such series: agencies come and go.
+    the first event of a kind is an increase; so is every one of ``partitions``, (topic, number) of
+    the event topics, for the lost. Rejections have no such series: agencies come and go.
     """
 
-    def __init__(self, registry: CollectorRegistry, topics: Iterable[str]) -> None:
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        topics: Iterable[str],
+        partitions: Iterable[tuple[str, int]] = (),
+    ) -> None:
         self.events = Counter(*EVENTS, registry=registry)
         for topic, outcome in product(sorted(topics), OUTCOMES):
             self.events.labels(topic, outcome)
@@ -126,4 +147,21 @@ class Instruments:
         )
         self.lag = Gauge(*CONSUMER_LAG, registry=registry)
         self.conservation = Gauge(*CONSERVATION, registry=registry)
+        self.records_lost = Counter(*RECORDS_LOST, registry=registry)
+        for topic, number in partitions:
+            self.records_lost.labels(topic, str(number))
         self.ready = Gauge(*READY, registry=registry)
+
+    @classmethod
+    def of_worker(cls, registry: CollectorRegistry, settings: Settings) -> Instruments:
+        """Those of a worker, with every series there can be at the start."""
+        events = sorted(map(settings.topic, EVENT_TOPICS))
+        return cls(
+            registry,
+            map(settings.topic, sorted(EVENT_TOPICS | REFERENCE_TOPICS)),
+            product(events, range(settings.partitions)),
+        )
+
+    def count_lost(self, at: tuple[str, int], records: int) -> None:
+        """So many records of (topic, partition) are gone that nobody has read."""
+        self.records_lost.labels(at[0], str(at[1])).inc(records)

@@ -24,6 +24,7 @@ from streams.kafka.batch_writer import Acknowledged
 from streams.kafka.consumers import plain_consumer
 from streams.metrics.catalogue import Instruments
 from streams.processing.chunk import MENDABLE, Record, Verdict, Writes, judge, take_in
+from streams.processing.lost_records import LostRecords
 from streams.processing.reference_repair import ReferenceRepair
 from streams.processing.task import Owned
 from streams.processing.tasks import DAMAGE, Tables
@@ -62,8 +63,10 @@ class Intake:
         repair: ReferenceRepair,
         instruments: Instruments,
         fatal: Callable[[str], None],
+        lost: LostRecords | None = None,
     ) -> None:
         self._settings = settings
+        self._lost = lost
         self._tables = tables
         self._reference = reference
         self._repair = repair
@@ -294,6 +297,8 @@ class Intake:
                         expected,
                         record.offset - 1,
                     )
+                    if self._lost is not None:
+                        await self._lost.note((topic, owned.number), expected, record.offset)
                 absent += record.offset - expected
             expected = max(expected, record.offset + 1)
         return None, absent

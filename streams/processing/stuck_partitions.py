@@ -18,6 +18,7 @@ from typing import Any
 from aiokafka import TopicPartition
 
 from streams.kafka.consumers import plain_consumer
+from streams.processing.lost_records import LostRecords
 from streams.processing.task import Owned
 from streams.processing.tasks import Tables
 
@@ -43,6 +44,7 @@ class Standstill:
         seek: Callable[[At, int], Awaitable[None]],
         fatal: Callable[[str], None],
         record_at: Callable[[At, int, int], Awaitable[bool]] | None = None,
+        lost: LostRecords | None = None,
     ) -> None:
         """``lag`` gives the records left by (topic, partition); ``seek`` makes the consumer read on
         from an offset. ``record_at`` says whether a log has a record within offsets [from, to); it
@@ -53,6 +55,7 @@ class Standstill:
         self._seek = seek
         self._fatal = fatal
         self._record_at = record_at or self._ask
+        self._lost = lost
         self._standing: dict[At, tuple[int, int]] = {}
         """Where each partition with a backlog stands, and how many looks have found it there."""
         self._sent_back: dict[At, int] = {}
@@ -103,6 +106,8 @@ class Standstill:
             return
         logger.info("%s[%d]: the log has no records from %d on", topic, number, next_offset)
         owned.next[topic] = end
+        if self._lost is not None:
+            await self._lost.note(at, next_offset, end)
 
     async def _ask(self, at: At, start: int, end: int) -> bool:
         consumer = plain_consumer(self._options)

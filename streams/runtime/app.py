@@ -17,7 +17,7 @@ from aiokafka.errors import KafkaError
 from faust.types import TP
 from prometheus_client import CollectorRegistry
 
-from schemas.topics import EVENT_TOPICS, REFERENCE_TOPICS
+from schemas.topics import EVENT_TOPICS
 from streams.api.server import WebServer
 from streams.domain.calendar import ZONE
 from streams.domain.definitions import DEFINITIONS
@@ -26,6 +26,7 @@ from streams.kafka.topic_metadata import TopicQuestion, TopicState
 from streams.metrics.catalogue import Instruments
 from streams.metrics.collector import StateCollector
 from streams.processing.intake import Intake
+from streams.processing.lost_records import LostRecords, log_start
 from streams.processing.reference_repair import ReferenceRepair
 from streams.processing.stuck_partitions import Standstill
 from streams.processing.tasks import Tables
@@ -216,9 +217,7 @@ def create_app(
     app.clock = clock
     app.started_at = time.monotonic()
     app.reference = Reference(settings)
-    app.instruments = Instruments(
-        registry, map(settings.topic, sorted(EVENT_TOPICS | REFERENCE_TOPICS))
-    )
+    app.instruments = Instruments.of_worker(registry, settings)
     app.tables_ = Tables(settings, app.writer, fatal)
     heartbeat = Heartbeat(SESSION_SECONDS)
     app.tables_.in_touch = lambda: heartbeat.in_touch
@@ -228,6 +227,7 @@ def create_app(
     app.topic_watch = TopicWatch(app.topic_question, settings.partitions, begun_with, changed)
     app.register = Register(settings, app.tables_.live)
     repair = ReferenceRepair(settings, app.reference, app.writer)
+    lost = LostRecords(log_start(settings.client_options()), app.instruments.count_lost)
     app.intake = Intake(
         settings,
         app.tables_,
@@ -235,6 +235,7 @@ def create_app(
         repair,
         app.instruments,
         fatal,
+        lost,
     )
     app.state_metrics = StateCollector(
         app.tables_,
@@ -248,7 +249,7 @@ def create_app(
     async def seek(at: tuple[str, int], offset: int) -> None:
         await app.consumer.seek(TP(*at), offset)
 
-    standstill = Standstill(settings.client_options(), app.tables_, app.lag, seek, fatal)
+    standstill = Standstill(settings.client_options(), app.tables_, app.lag, seek, fatal, lost=lost)
 
     @app.on_partitions_revoked.connect(weak=False)  # type: ignore[untyped-decorator]
     async def _revoked(_: Any, revoked: set[Any], **__: Any) -> None:

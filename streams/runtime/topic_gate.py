@@ -25,7 +25,6 @@ from aiohttp import web
 from aiokafka.errors import KafkaError
 from prometheus_client import CollectorRegistry, exposition
 
-from schemas.topics import EVENT_TOPICS, REFERENCE_TOPICS
 from streams.kafka.topic_metadata import TopicState
 from streams.metrics.catalogue import Instruments
 from streams.processing.topic_watch import LOOK_SECONDS, Ask, wrong_topics
@@ -171,8 +170,7 @@ class TopicGate:
     async def _metrics(self, request: web.Request) -> web.Response:
         """The counters of a process that has counted nothing, and that it is not ready."""
         registry = CollectorRegistry()
-        topics = EVENT_TOPICS | REFERENCE_TOPICS
-        Instruments(registry, map(self._settings.topic, sorted(topics)))
+        Instruments.of_worker(registry, self._settings)
         encode, content_type = exposition.choose_encoder(request.headers.get("Accept", ""))
         return web.Response(body=encode(registry), headers={"Content-Type": content_type})
 

@@ -72,9 +72,7 @@ class World:
         self.clock: Callable[[], datetime] = lambda: NOW
         self.reference = Reference(self.settings)
         self.register = Register(self.settings)
-        self.instruments = Instruments(
-            self.registry, map(self.settings.topic, EVENT_TOPICS | REFERENCE_TOPICS)
-        )
+        self.instruments = Instruments.of_worker(self.registry, self.settings)
         self.fatal: list[str] = []
         self.tables_ = Tables(self.settings, _no_writer, self.fatal.append)
         self.intake = Intake(

@@ -34,7 +34,10 @@ from tests.api.test_indicators import assign, random_world
 from tests.api.world import World, list_service, process, register, submit
 
 # What operators need and the contract does not name.
-BESIDE_THE_CONTRACT = {"hoso_conservation_difference": "topic,partition"}
+BESIDE_THE_CONTRACT = {
+    "hoso_conservation_difference": "topic,partition",
+    "hoso_records_lost_total": "topic,partition",
+}
 CONTRACT = {
     "hoso_services_listed": "agency,kind,level",
     "hoso_services_with_dossiers": "agency,kind,period",
