@@ -90,6 +90,8 @@ class Outcome:
     its day, which nobody can know any more."""
     strangers: Counter[str] = field(default_factory=Counter)
     """Reason → facts accepted once that would be refused by the registrations of today."""
+    unvouched: list[str] = field(default_factory=list)
+    """What the logs do not have any more, so that nobody can say whether the figures are right."""
     agencies: int = 0
     days: list[date] = field(default_factory=list)
     cells: int = 0
@@ -139,17 +141,27 @@ class Audit:
 
     async def run(self) -> Outcome:
         """Audit. Raises :class:`BehindError`, :class:`MovingError`, :class:`NoAnswerError`,
-        :class:`~streams.audit.logs.TruncatedError` and KafkaError when it could not be done."""
+        and KafkaError when it could not be done."""
         started = time.monotonic()
         parts: tuple[Log | Progress, ...] = (*self._logs, self._workers)
         try:
             for part in parts:
                 await part.start()
-            await self._events_log.refuse_truncated()
+            removed = await self._events_log.removed()
             outcome = await self._until_sure()
+            ends = await self._events_log.ends()
         finally:
             for part in parts:
                 await part.stop()
+        outcome.unvouched = [
+            f"{tp.topic}[{tp.partition}] begins at offset {first}: {first} records are gone"
+            for tp, first in removed.items()
+        ] + [
+            f"{tp.topic}[{tp.partition}] ends at offset {ends[tp]}, but workers have read up to "
+            f"{reached}: it is not the topic that they read"
+            for tp, reached in sorted(self._workers.reached.items())
+            if reached > ends[tp]
+        ]
         outcome.seconds = time.monotonic() - started
         return outcome
 

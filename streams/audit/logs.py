@@ -21,10 +21,6 @@ _TAIL = 6_000
 Ends = dict[TopicPartition, int]
 
 
-class TruncatedError(Exception):
-    """The beginning of an event topic is gone, so nothing can be recounted from it."""
-
-
 class Log:
     """Some topics, each read from its beginning on. Remembers how far."""
 
@@ -101,14 +97,10 @@ class Log:
                     self.consumer.pause(tp)
                     self.consumer.seek(tp, ends[tp])
 
-    async def refuse_truncated(self) -> None:
-        """Raises :class:`TruncatedError` if a partition's first records are gone."""
+    async def removed(self) -> dict[TopicPartition, int]:
+        """How many offsets are gone from the beginning of each partition that has lost any."""
         first = await self.consumer.beginning_offsets(self.partitions)
-        gone = [f"{tp.topic}[{tp.partition}] begins at {n}" for tp, n in first.items() if n]
-        if gone:
-            raise TruncatedError(
-                f"records are gone, nothing can be recounted: {', '.join(sorted(gone))}"
-            )
+        return {tp: offset for tp, offset in sorted(first.items()) if offset}
 
     async def holes(self, start: Mapping[TopicPartition, int], ends: Ends) -> set[TopicPartition]:
         """The partitions that have no record at all between ``start`` and ``ends``."""

@@ -83,14 +83,13 @@ def audit(as_of: date | None, url: str | None, wait: float, form: str) -> None:
         say_json(_as_json(outcome))
     else:
         _print(outcome)
-    if outcome.differences:
+    if outcome.differences or outcome.unvouched:
         sys.exit(ANSWER_IS_NO)
 
 
 async def _audit(settings: Settings, as_of: date | None, url: str | None, wait: float) -> Outcome:
     try:
         from streams.audit.audit import Audit, BehindError, MovingError, NoAnswerError
-        from streams.audit.logs import TruncatedError
     except ModuleNotFoundError as error:
         if error.name != "polars":
             raise
@@ -112,7 +111,7 @@ async def _audit(settings: Settings, as_of: date | None, url: str | None, wait: 
         )
         try:
             return await audit.run()
-        except (BehindError, MovingError, NoAnswerError, TruncatedError) as error:
+        except (BehindError, MovingError, NoAnswerError) as error:
             raise Failure(str(error)) from error
 
 
@@ -124,6 +123,7 @@ def _as_json(outcome: Outcome) -> dict[str, Any]:
         "rejected": outcome.refused,
         "left_out": dict(outcome.left_out),
         "accepted_by_earlier_registrations": dict(outcome.strangers),
+        "unvouched": outcome.unvouched,
         "agencies": outcome.agencies,
         "days": [day.isoformat() for day in outcome.days],
         "cells": outcome.cells,
@@ -154,6 +154,8 @@ def _print(outcome: Outcome) -> None:
         + (f", {outcome.answers:,} answers of the API" if outcome.answers else "")
         + f"; {outcome.seconds:.1f} s"
     )
+    for line in outcome.unvouched:
+        say(f"cannot be vouched for: {line}")
     for reason, records in sorted(outcome.left_out.items()):
         say(
             f"{records:,} records are not counted because a worker rejected them as {reason}, by "

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
 import signal
 import sys
 
@@ -44,6 +46,25 @@ async def lost(site: Site, worker: WorkerProcess) -> dict[tuple[str, int], float
             by = dict(labels)
             found[by["topic"].removeprefix(site.prefix), int(by["partition"])] = value
     return found
+
+
+async def audit(site: Site) -> tuple[int, list[str], int]:
+    """Exit code, what cannot be vouched for, and how many differences."""
+    settings = {
+        "HOSO_BROKERS": site.broker.bootstrap,
+        "HOSO_TOPIC_PREFIX": site.prefix,
+        "HOSO_APP_ID": site.app_id,
+        "HOSO_PARTITIONS": str(PARTITIONS),
+    }
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "streams", "audit", "--format", "json"),
+        env={**os.environ, **settings},
+        stdout=asyncio.subprocess.PIPE,
+    )
+    out, _ = await process.communicate()
+    found = json.loads(out)
+    assert process.returncode is not None
+    return process.returncode, found["unvouched"], len(found["differences"])
 
 
 def nothing_but(**records: int) -> dict[tuple[str, int], float]:
@@ -101,3 +122,17 @@ async def test_records_removed_under_a_worker_that_lags_are_counted(site: Site) 
     await worker.ready()
     await site.settled_on(Register([registered(), listed(), *read, *unread[3:]]))
     assert await lost(site, worker) == nothing_but(submissions=3)
+
+
+@ON_APACHE_KAFKA
+async def test_the_audit_names_what_it_cannot_vouch_for_and_what_differs(site: Site) -> None:
+    events = [submitted(f"D{n}") for n in range(10)]
+    await site.send([registered(), listed(), *events])
+    site.worker()
+    await site.caught_up()
+    assert await audit(site) == (0, [], 0)
+    await remove(site, "submissions", 4)
+    code, unvouched, differences = await audit(site)
+    at = f"{site.topic('submissions')}[{NUMBER}]"
+    assert (code, unvouched) == (1, [f"{at} begins at offset 4: 4 records are gone"])
+    assert differences > 0, "what was read before it was removed stays in the figures"
