@@ -122,7 +122,9 @@ async def test_markers_of_transactions_are_passed(site: Site) -> None:
         await site.settled_on(register)
     assert "the log has no records from" in worker.log
     assert "were skipped, seeking back" not in worker.log
-    lost = [v for (name, _), v in (await worker_.metrics()).items() if name.startswith("hoso_recor")]
+    lost = [
+        v for (name, _), v in (await worker_.metrics()).items() if name.startswith("hoso_recor")
+    ]
     assert lost == [0.0] * (3 * PARTITIONS), "a marker is no loss"
 
 
