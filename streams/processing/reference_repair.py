@@ -16,7 +16,7 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 
-from aiokafka.errors import TopicAuthorizationFailedError
+from aiokafka.errors import KafkaError, KafkaTimeoutError
 
 from streams.kafka.batch_writer import Acknowledged, BatchWriter
 from streams.settings import Settings
@@ -38,24 +38,29 @@ class ReferenceRepair:
         self._reference = reference
         self._writer = writer
         self._lock = asyncio.Lock()
+        self._refused = False
+        """Whether the broker would not have what was written last."""
 
     async def make_good(self, partitions: Iterable[int]) -> None:
         """Write what ``partitions`` owe as far as read; the broker has it on return.
 
-        Raises ``KafkaError`` or ``TimeoutError`` when it cannot be reached in time. A worker that
-        may not write to the topic says so and goes on: the audit names what stands there.
+        Raises ``KafkaError`` or ``TimeoutError`` when it cannot be reached in time. What the broker
+        refuses (the worker may not write to the topic, say) is logged once, and the worker goes on:
+        the audit names what stands there.
         """
         async with self._lock:
             try:
                 async with asyncio.timeout(WRITE_SECONDS):
                     written = await self._write(partitions)
-            except TopicAuthorizationFailedError as error:
-                logger.error(
-                    "not allowed to write to %s: a refused record may stay the last of its key",
-                    error,
-                )
+            except KafkaError as error:
+                if error.retriable or isinstance(error, KafkaTimeoutError):
+                    raise
+                if not self._refused:
+                    logger.error("a refused record may stay the last of its key: %r", error)
+                self._refused = True
                 return
             if written:
+                self._refused = False
                 # Or whoever comes next finds the same owed again, and writes it twice.
                 with contextlib.suppress(TimeoutError):
                     await self._reference.refresh()

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
 from random import Random
 from typing import Any
 
 import pytest
-from aiokafka.errors import TopicAuthorizationFailedError
+from aiokafka.errors import (
+    KafkaTimeoutError,
+    MessageSizeTooLargeError,
+    NotLeaderForPartitionError,
+    TopicAuthorizationFailedError,
+)
 from faust.types import TP
 
 from schemas.topics import REFERENCE_TOPICS
@@ -124,22 +128,41 @@ async def test_registrations_on_the_wrong_partition_count_and_are_not_forwarded(
     assert stands(cluster) == "new"
 
 
-class _Refusing:
+class _Broker:
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
     async def enqueue(self, *_: object) -> list[asyncio.Future[Any]]:
-        raise TopicAuthorizationFailedError("hoso.agencies")
+        raise self._error
 
 
-async def test_a_worker_that_may_not_write_there_says_so_and_goes_on(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+def repair_against(error: Exception) -> ReferenceRepair:
+    """One that has something to write, and a broker that answers so."""
     reference = Reference(SETTINGS)
-    rows: Iterable[Any] = [
+    rows: list[Any] = [
         record(0, 0, 1, GOOD)._replace(topic="agencies"),
         record(0, 1, 2, REFUSED)._replace(topic="agencies"),
     ]
-    reference.view._apply(list(rows))
-    repair = ReferenceRepair(SETTINGS, reference, _Refusing)  # type: ignore[arg-type]
+    reference.view._apply(rows)
+    writer: Any = _Broker(error)
+    return ReferenceRepair(SETTINGS, reference, lambda: writer)
+
+
+@pytest.mark.parametrize("error", [TopicAuthorizationFailedError, MessageSizeTooLargeError])
+async def test_what_the_broker_refuses_is_said_once_and_stops_no_worker(
+    caplog: pytest.LogCaptureFixture, error: type[Exception]
+) -> None:
+    repair = repair_against(error("agencies"))
     with caplog.at_level(logging.ERROR):
-        await repair.make_good(range(SETTINGS.partitions))
-    assert "not allowed to write to" in caplog.text
-    assert "hoso.agencies" in caplog.text
+        for _ in range(3):
+            await repair.make_good(range(SETTINGS.partitions))
+    (said,) = caplog.messages
+    assert error.__name__.removesuffix("Error") in said
+
+
+@pytest.mark.parametrize("error", [KafkaTimeoutError, NotLeaderForPartitionError])
+async def test_a_broker_that_cannot_be_reached_leaves_the_chunk_unacknowledged(
+    error: type[Exception],
+) -> None:
+    with pytest.raises(error):
+        await repair_against(error()).make_good(range(SETTINGS.partitions))
