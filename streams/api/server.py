@@ -10,24 +10,22 @@ import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import date
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import aiohttp
 import orjson
 from aiohttp import web
 from mode import Service
-from prometheus_client import exposition
 from yarl import URL
 
-from streams.domain.calendar import PERIOD_KINDS, PeriodKind, period_of
-from streams.domain.catalogue import listing_on
+from streams.api.queries import BadParameterError, IndicatorsQuery, ServicesQuery, read
+from streams.api.worker_view import NotReadyError, WorkerView
+from streams.domain.calendar import period_of
 from streams.domain.definitions import DEFINITIONS
+from streams.domain.services import ListedService, listed_services
 from streams.kafka.partitioner import partition_for
 from streams.settings import authority
 from streams.views.report import report_json
-
-if TYPE_CHECKING:
-    from streams.runtime.app import HosoApp
 
 logger = logging.getLogger(__name__)
 
@@ -38,15 +36,10 @@ _OWNER_TIMEOUT = aiohttp.ClientTimeout(total=10)
 _FORWARDED = "hoso-forwarded"
 """Marks a request that one worker asks of another."""
 
+# Without the expression a code could have no braces; an encoded slash in it is no separator.
+_SERVICES = "/api/v1/agencies/{code:[^/]+}/services"
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-class BadParameterError(ValueError):
-    """A query parameter is wrong; the message says what was expected."""
-
-    def __init__(self, parameter: str, message: str) -> None:
-        super().__init__(message)
-        self.parameter = parameter
 
 
 def _json(body: Any, status: int = 200) -> web.Response:
@@ -61,6 +54,9 @@ async def _errors_as_json(request: web.Request, handler: Handler) -> web.StreamR
         return await handler(request)
     except BadParameterError as error:
         return _json({"error": str(error), "parameter": error.parameter}, 400)
+    except NotReadyError as error:
+        about = {"agency": code} if (code := request.match_info.get("code")) else {}
+        return _json({"error": f"{error}; try again soon", **about}, 503)
     except web.HTTPException as error:
         if error.status < 400:
             raise
@@ -76,9 +72,9 @@ async def _errors_as_json(request: web.Request, handler: Handler) -> web.StreamR
 class WebServer(Service):  # type: ignore[misc]  # mode ships no types
     """Serves one worker. Started by Faust after the app."""
 
-    def __init__(self, app: HosoApp, **kwargs: Any) -> None:
+    def __init__(self, worker: WorkerView, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self._app = app
+        self._worker = worker
         self._runner: web.AppRunner | None = None
         self._client: aiohttp.ClientSession | None = None
         self._caught_up_at = time.monotonic()
@@ -93,14 +89,14 @@ class WebServer(Service):  # type: ignore[misc]  # mode ships no types
                 web.get("/healthz", self.healthz),
                 web.get("/readyz", self.readyz),
                 web.get("/api/v1/indicators", self.indicators),
-                web.get("/api/v1/agencies/{code}/services", self.services),
+                web.get(_SERVICES, self.services),
                 web.get("/", self.index),
             ]
         )
         return application
 
     async def on_start(self) -> None:
-        settings = self._app.settings
+        settings = self._worker.settings
         self._runner = web.AppRunner(self.application(), access_log=None)
         await self._runner.setup()
         await web.TCPSite(self._runner, settings.web_host, settings.web_port).start()
@@ -120,20 +116,9 @@ class WebServer(Service):  # type: ignore[misc]  # mode ships no types
 
     async def metrics(self, request: web.Request) -> web.StreamResponse:
         """Prometheus or OpenMetrics text, as the scraper accepts."""
-        if self._app.settings.as_of == "latest":
-            await self._app.register.catch_up()
-        lag = self._app.instruments.lag
-        lag.clear()
-        for (topic, partition), records in self._app.lag().items():
-            lag.labels(topic, str(partition)).set(records)
-        conservation = self._app.instruments.conservation
-        conservation.clear()
-        for number, owned in self._app.tables_.owned.items():
-            for topic, difference in owned.unexplained.items():
-                conservation.labels(topic, str(number)).set(difference)
-        encode, content_type = exposition.choose_encoder(request.headers.get("Accept", ""))
-        # The state first: OpenMetrics ends with a mark that the encoder of the instruments sets.
-        body = self._app.state_metrics.text().encode() + encode(self._app.registry)
+        if self._worker.settings.as_of == "latest":
+            await self._worker.register.catch_up()
+        body, content_type = self._worker.scrape(request.headers.get("Accept", ""))
         return web.Response(body=body, headers={"Content-Type": content_type})
 
     async def healthz(self, _: web.Request) -> web.StreamResponse:
@@ -142,19 +127,18 @@ class WebServer(Service):  # type: ignore[misc]  # mode ships no types
         An idle process is not stale: the time counts from when it was last seen without lag.
         """
         now = time.monotonic()
-        lag = sum(self._app.lag().values())
+        lag = sum(self._worker.lag().values())
         if not lag:
             self._caught_up_at = now
-        progress = max(self._app.intake.last_progress, self._app.tables_.last_progress)
+        taken_in, progress = self._worker.progress()
         stale = now - max(progress, self._caught_up_at)
-        views = (self._app.reference.view, self._app.register.view)
-        failed = [str(view.failed) for view in views if view.failed is not None]
+        failed = self._failed()
         healthy = not failed and stale <= STALE_SECONDS
         return _json(
             {
                 "healthy": healthy,
                 "lag": lag,
-                "taken_in": self._app.intake.taken_in,
+                "taken_in": taken_in,
                 "seconds_since_progress": round(stale, 1),
                 "failed": failed,
             },
@@ -163,33 +147,8 @@ class WebServer(Service):  # type: ignore[misc]  # mode ships no types
 
     async def readyz(self, _: web.Request) -> web.StreamResponse:
         """200 once every owned partition is recovered and published, else 503."""
-        owned = self._app.tables_.owned
-        ready = self._app.tables_.ready
-        recovery = self._app.tables_.recovery
-        return _json(
-            {
-                "ready": ready,
-                "problems": [],  # while there are any the topic gate answers
-                "partitions": sorted(owned),
-                "recovering": sorted(
-                    n
-                    for n, partition in owned.items()
-                    if not self._app.tables_.publishes(partition)
-                ),
-                "unexplained": {
-                    f"{topic}[{number}]": difference
-                    for number, partition in owned.items()
-                    for topic, difference in partition.unexplained.items()
-                    if difference
-                },
-                "recovery": {
-                    "rows": recovery.rows,
-                    "repaired": recovery.repaired,
-                    "seconds": round(recovery.seconds, 3),
-                },
-            },
-            200 if ready else 503,
-        )
+        found = self._worker.readiness()
+        return _json(found._asdict(), 200 if found.ready else 503)
 
     async def index(self, _: web.Request) -> web.StreamResponse:
         """Where everything is, until the scoreboard is here."""
@@ -208,89 +167,60 @@ class WebServer(Service):  # type: ignore[misc]  # mode ships no types
 
     async def indicators(self, request: web.Request) -> web.StreamResponse:
         """Every agency's and group's figures for a period, as-of day and definition."""
-        _only(request, {"period", "as_of", "definition"})
-        period, as_of, definition = self._question(request)
-        app = self._app
-        await app.register.catch_up()
-        return _json(report_json(app.register, app.reference, definition, period, as_of))
+        query = read(IndicatorsQuery, request.query)
+        worker = self._worker
+        await self._catch_up()
+        as_of, definition = self._defaults(query)
+        return _json(
+            report_json(worker.register, worker.reference, definition, query.period, as_of)
+        )
 
     async def services(self, request: web.Request) -> web.StreamResponse:
         """The listed services behind an agency's ratio, from the worker that owns it."""
-        _only(request, {"period", "as_of", "definition", "with_dossiers"})
-        wanted = _flag(request, "with_dossiers")
-        if "as_of" not in request.query and self._app.settings.as_of == "latest":
-            await self._app.register.catch_up()
-        period, as_of, definition = self._question(request)
+        query = read(ServicesQuery, request.query)
         code = request.match_info["code"]
-        app = self._app
-        if code not in app.reference.agencies:
+        await self._catch_up()
+        as_of, definition = self._defaults(query)
+        if code not in self._worker.reference.agencies:
             return _json({"error": f"agency {code!r} is not registered", "agency": code}, 404)
-        number = partition_for(code.encode(), app.settings.partitions)
-        owned = app.tables_.owned.get(number)
-        if owned is None:
+        ledger = self._worker.ledger(code)
+        if ledger is None:
             # Spelt out, so that the owner's defaults and clock have no say.
-            question = {
-                "period": period,
-                "as_of": date.fromordinal(as_of).isoformat(),
-                "definition": definition,
-            }
-            if wanted is not None:
-                question["with_dossiers"] = request.query["with_dossiers"]
-            return await self._ask_owner(request, code, number, question)
-        if not app.tables_.publishes(owned):
-            return _json(
-                {"error": f"agency {code!r} is being recovered; try again soon", "agency": code},
-                503,
-            )
-        span = period_of(period, as_of)
-        rule = DEFINITIONS[definition]
-        ledger = owned.partition.ledgers.get(code)
-        rows = []
-        for service, state in sorted(ledger.services.items() if ledger is not None else ()):
-            listing = listing_on(state.listings, as_of)
-            if listing is None or listing.level not in rule.levels:
-                continue
-            found = state.online_dossiers(rule.used, span.start, span.end)
-            if wanted is not None and wanted != (found is not None):
-                continue
-            dossiers, first, last = found or (0, None, None)
-            rows.append(
-                {
-                    "code": service,
-                    "name": listing.name or None,
-                    "level": listing.level,
-                    "online_dossiers": dossiers,
-                    "first_day": None if first is None else date.fromordinal(first).isoformat(),
-                    "last_day": None if last is None else date.fromordinal(last).isoformat(),
-                }
-            )
+            question = {"period": query.period, "as_of": _day(as_of), "definition": definition}
+            if query.with_dossiers is not None:
+                question["with_dossiers"] = query.with_dossiers
+            return await self._ask_owner(request, code, question)
+        period = period_of(query.period, as_of)
+        wanted = {"true": (True,), "false": (False,)}.get(query.with_dossiers or "", (True, False))
         return _json(
             {
                 "agency": code,
-                "as_of": date.fromordinal(as_of).isoformat(),
+                "as_of": _day(as_of),
                 "period": {
-                    "kind": period,
-                    "start": date.fromordinal(span.start).isoformat(),
-                    "end": date.fromordinal(span.end).isoformat(),
+                    "kind": query.period,
+                    "start": _day(period.start),
+                    "end": _day(period.end),
                 },
                 "definition": definition,
-                "services": rows,
+                "services": [
+                    _service(row)
+                    for row in listed_services(ledger, DEFINITIONS[definition], period)
+                    if bool(row.online_dossiers) in wanted
+                ],
             }
         )
 
     async def _ask_owner(
-        self, request: web.Request, code: str, number: int, question: dict[str, str]
+        self, request: web.Request, code: str, question: dict[str, str]
     ) -> web.StreamResponse:
-        def unavailable(why: str) -> web.Response:
-            return _json({"error": f"{why}; try again soon", "agency": code}, 503)
-
+        number = partition_for(code.encode(), self._worker.settings.partitions)
         # One hop only: two workers that each take the other for the owner must not chase a
         # request in circles while a rebalance is settling.
         if _FORWARDED in request.headers:
-            return unavailable(f"this worker does not own partition {number} of agency {code!r}")
-        owner = self._app.owner_url(number)
+            raise NotReadyError(f"this worker does not own partition {number} of agency {code!r}")
+        owner = self._worker.owner_url(number)
         if owner is None or self._client is None:
-            return unavailable(f"nobody owns partition {number} of agency {code!r} now")
+            raise NotReadyError(f"nobody owns partition {number} of agency {code!r} now")
         path = URL(owner.rstrip("/") + request.rel_url.raw_path, encoded=True)
         try:
             async with self._client.get(
@@ -304,49 +234,34 @@ class WebServer(Service):  # type: ignore[misc]  # mode ships no types
                 )
         except (aiohttp.ClientError, TimeoutError) as error:
             logger.warning("the worker at %s does not answer: %r", owner, error)
-            return unavailable(f"the worker of agency {code!r}, {owner}, does not answer")
+            raise NotReadyError(
+                f"the worker of agency {code!r}, {owner}, does not answer"
+            ) from error
 
-    def _question(self, request: web.Request) -> tuple[PeriodKind, int, str]:
-        period = request.query.get("period", "year")
-        for kind in PERIOD_KINDS:
-            if period == kind:
-                break
-        else:
-            raise BadParameterError(
-                "period", f"period: {period!r} is not one of {', '.join(PERIOD_KINDS)}"
-            )
-        definition = request.query.get("definition", self._app.settings.definition)
-        if definition not in DEFINITIONS:
-            raise BadParameterError(
-                "definition",
-                f"definition: {definition!r} is not one of {', '.join(DEFINITIONS)}",
-            )
-        text = request.query.get("as_of")
-        if text is None:
-            return kind, self._app.as_of(), definition
-        try:
-            as_of = date.fromisoformat(text)
-        except ValueError:
-            as_of = None
-        if as_of is None or as_of.isoformat() != text:
-            raise BadParameterError("as_of", f"as_of: {text!r} is not a date YYYY-MM-DD")
-        return kind, as_of.toordinal(), definition
+    def _failed(self) -> list[str]:
+        views = self._worker.reference.view, self._worker.register.view
+        return [str(view.failed) for view in views if view.failed is not None]
+
+    async def _catch_up(self) -> None:
+        """Have the views as they should be. Raises ``NotReadyError`` where one has failed: what it
+        knows would be shown as the present for good."""
+        if failed := self._failed():
+            raise NotReadyError("; ".join(failed))
+        await self._worker.register.catch_up()
+
+    def _defaults(self, query: IndicatorsQuery) -> tuple[int, str]:
+        """As-of day and definition, the worker's own where ``query`` names none."""
+        as_of = self._worker.as_of() if query.as_of is None else query.as_of.toordinal()
+        return as_of, query.definition or self._worker.settings.definition
 
 
-def _only(request: web.Request, known: set[str]) -> None:
-    for name in request.query:
-        if name not in known:
-            raise BadParameterError(
-                name, f"{name}: no such parameter, expected {', '.join(sorted(known))}"
-            )
-        if len(request.query.getall(name)) > 1:
-            raise BadParameterError(name, f"{name}: given more than once")
+def _service(row: ListedService) -> dict[str, Any]:
+    return row._asdict() | {
+        "name": row.name or None,
+        "first_day": None if row.first_day is None else _day(row.first_day),
+        "last_day": None if row.last_day is None else _day(row.last_day),
+    }
 
 
-def _flag(request: web.Request, name: str) -> bool | None:
-    text = request.query.get(name)
-    if text is None:
-        return None
-    if text not in ("true", "false"):
-        raise BadParameterError(name, f"{name}: {text!r} is not true or false")
-    return text == "true"
+def _day(ordinal: int) -> str:
+    return date.fromordinal(ordinal).isoformat()

@@ -15,6 +15,7 @@ from streams.cli.running import load_settings, run
 from streams.cli.terminal import progress, say
 from streams.domain.calendar import ZONE
 from streams.domain.definitions import DEFINITIONS
+from streams.domain.ledger import Months
 from streams.settings import Settings
 
 
@@ -74,6 +75,7 @@ async def _openmetrics(
     settings: Settings, first: date, last: date, definition: str, output: Path | None
 ) -> None:
     from streams.metrics.backfill import write_openmetrics
+    from streams.metrics.collector import AgencyState
 
     async with open_register(settings) as (register, reference):
         # Opened only now, so that a broker that does not answer leaves an older file as it was.
@@ -82,13 +84,14 @@ async def _openmetrics(
             if output is None
             else output.open("w", encoding="utf-8", newline="\n")
         )
+        months, agencies = register.months(), sorted(reference.agencies.values())
         with progress() as bar, target as out:
-            task = bar.add_task("agencies", total=len(reference.agencies))
+            task = bar.add_task("agencies", total=len(agencies))
             file: IO[str] = out
             samples = write_openmetrics(
                 file,
-                register,
-                reference,
+                (AgencyState(one, months.get(one.code, Months()), None) for one in agencies),
+                reference.targets,
                 definition,
                 first.toordinal(),
                 last.toordinal(),

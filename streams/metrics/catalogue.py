@@ -7,14 +7,13 @@ The registry is a parameter, never the global one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import product
 from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 
 from schemas.topics import EVENT_TOPICS, REFERENCE_TOPICS
-from streams.processing.chunk import OUTCOMES
 from streams.settings import Settings
 
 # A `_created` series beside every counter says nothing that a dashboard needs.
@@ -122,6 +121,10 @@ EVENT: tuple[Metric, ...] = (
 )
 
 
+OUTCOMES = ("applied", "duplicate", "superseded", "rejected", "forwarded")
+"""The values of ``outcome`` (contract, section 5)."""
+
+
 class Instruments:
     """What this process counts.
 
@@ -136,6 +139,7 @@ class Instruments:
         topics: Iterable[str],
         partitions: Iterable[tuple[str, int]] = (),
     ) -> None:
+        self.registry = registry
         self.events = Counter(*EVENTS, registry=registry)
         for topic, outcome in product(sorted(topics), OUTCOMES):
             self.events.labels(topic, outcome)
@@ -165,3 +169,12 @@ class Instruments:
     def count_lost(self, at: tuple[str, int], records: int) -> None:
         """So many records of (topic, partition) are gone that nobody has read."""
         self.records_lost.labels(at[0], str(at[1])).inc(records)
+
+    def observe(
+        self, lag: Mapping[tuple[str, int], int], unexplained: Mapping[tuple[str, int], int]
+    ) -> None:
+        """Set what is measured at a scrape, by (topic, partition); what is left out is gone."""
+        for gauge, found in ((self.lag, lag), (self.conservation, unexplained)):
+            gauge.clear()
+            for (topic, number), records in found.items():
+                gauge.labels(topic, str(number)).set(records)

@@ -50,7 +50,6 @@ from streams.state.partition import Chunk, DossierFact, Partition
 from streams.views.reference_rule import restores, without_mark
 
 Outcome = Literal["applied", "duplicate", "superseded", "rejected", "forwarded"]
-OUTCOMES: tuple[Outcome, ...] = ("applied", "duplicate", "superseded", "rejected", "forwarded")
 
 MENDABLE = frozenset({Reason.unknown_agency, Reason.source_not_allowed})
 """Reasons that newer reference data may lift: worth a second look before they stand."""

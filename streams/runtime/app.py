@@ -24,7 +24,7 @@ from streams.domain.definitions import DEFINITIONS
 from streams.kafka.batch_writer import BATCH_BYTES, BatchWriter
 from streams.kafka.topic_metadata import TopicQuestion, TopicState
 from streams.metrics.catalogue import Instruments
-from streams.metrics.collector import StateCollector
+from streams.metrics.exposition import Exposition
 from streams.processing.intake import Intake
 from streams.processing.lost_records import LostRecords, log_start
 from streams.processing.reference_repair import ReferenceRepair
@@ -37,6 +37,7 @@ from streams.runtime.faust_driver import (
     Transport,
 )
 from streams.runtime.heartbeat import Heartbeat
+from streams.runtime.view import View
 from streams.settings import Settings, authority
 from streams.views.published_months import Register
 from streams.views.reference_data import Reference
@@ -72,10 +73,6 @@ class HosoApp(faust.App):  # type: ignore[misc]  # Faust ships no types
     register: Register
     tables_: Tables
     intake: Intake
-    instruments: Instruments
-    registry: CollectorRegistry
-    """The instruments; what is read from the tables is in ``state_metrics``."""
-    state_metrics: StateCollector
     clock: Clock
     started_at: float
     topic_watch: TopicWatch
@@ -213,11 +210,10 @@ def create_app(
         **security,
     )
     app.settings = settings
-    app.registry = registry
     app.clock = clock
     app.started_at = time.monotonic()
     app.reference = Reference(settings)
-    app.instruments = Instruments.of_worker(registry, settings)
+    instruments = Instruments.of_worker(registry, settings)
     app.tables_ = Tables(settings, app.writer, fatal)
     heartbeat = Heartbeat(SESSION_SECONDS)
     app.tables_.in_touch = lambda: heartbeat.in_touch
@@ -227,24 +223,17 @@ def create_app(
     app.topic_watch = TopicWatch(app.topic_question, settings.partitions, begun_with, changed)
     app.register = Register(settings, app.tables_.live)
     repair = ReferenceRepair(settings, app.reference, app.writer)
-    lost = LostRecords(log_start(settings.client_options()), app.instruments.count_lost)
+    lost = LostRecords(log_start(settings.client_options()), instruments.count_lost)
     app.intake = Intake(
         settings,
         app.tables_,
         app.reference,
         repair,
-        app.instruments,
+        instruments,
         fatal,
         lost,
     )
-    app.state_metrics = StateCollector(
-        app.tables_,
-        app.reference,
-        settings.partitions,
-        DEFINITIONS[settings.definition],
-        app.as_of,
-    )
-    app.instruments.ready.set_function(lambda: float(app.tables_.ready))
+    instruments.ready.set_function(lambda: float(app.tables_.ready))
 
     async def seek(at: tuple[str, int], offset: int) -> None:
         await app.consumer.seek(TP(*at), offset)
@@ -276,7 +265,18 @@ def create_app(
         except (KafkaError, TimeoutError) as error:
             logger.warning("the ends of the logs cannot be read: %r", error)
 
-    app.web_server(WebServer(app))
+    view = View(
+        settings,
+        app.reference,
+        app.register,
+        app.tables_,
+        app.intake,
+        Exposition(instruments, DEFINITIONS[settings.definition]),
+        app.as_of,
+        app.lag,
+        app.owner_url,
+    )
+    app.web_server(WebServer(view))
     return app
 
 

@@ -16,7 +16,7 @@ from streams.domain.definitions import DEFINITIONS
 from streams.domain.dossier import CHANNELS
 from streams.domain.targets import INDICATORS
 from streams.metrics import catalogue as metrics
-from streams.processing.chunk import OUTCOMES
+from streams.metrics.catalogue import OUTCOMES
 from tests.api.conftest import Connect
 from tests.api.test_services import path_of
 from tests.api.world import World

@@ -196,3 +196,29 @@ def test_reference_data_taken_in_before_a_restart_is_no_lag() -> None:
     assert lag(world, highwaters) == {}
     world.tables_.owned[0].next["hoso.agencies"] = 8
     assert lag(world, highwaters) == {("hoso.agencies", 0): 1}
+
+
+@pytest.mark.parametrize("name", ["reference", "register"])
+@pytest.mark.parametrize("path", ["indicators", "agencies/H56/services"])
+async def test_figures_of_a_view_that_failed_are_refused_with_the_reason(
+    connect: Connect, example: World, name: str, path: str
+) -> None:
+    """It follows its topic no more: what it last knew would be shown as the present for good."""
+    client = await connect(example)
+    assert (await client.get(f"/api/v1/{path}")).status == 200
+    getattr(example, name).view._failed = ValueError("row of a newer version")
+    response = await client.get(f"/api/v1/{path}")
+    assert response.status == 503
+    assert (await response.json())["error"] == "row of a newer version; try again soon"
+
+
+async def test_what_nobody_expected_is_500_and_keeps_its_cause_in_the_log(
+    connect: Connect, caplog: pytest.LogCaptureFixture
+) -> None:
+    world = World()
+    client = await connect(world)
+    del world.register._agencies  # any fault of ours
+    response = await client.get("/api/v1/indicators")
+    assert response.status == 500
+    assert await response.json() == {"error": "internal error; the worker's log says more"}
+    assert "AttributeError" in caplog.text

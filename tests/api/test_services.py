@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from aiohttp import web
+from aiohttp import ClientSession, web
 from aiohttp.test_utils import TestServer
 from yarl import URL
 
@@ -140,7 +140,19 @@ async def test_an_agency_without_an_event_has_no_services(connect: Connect) -> N
     assert (await response.json())["services"] == []
 
 
-@pytest.mark.parametrize("code", ["a/b", "Sở-Tư-pháp", "50%", "a?b#c", "a+b&c=d", "%2F", "a\\b"])
+def any_code(rng: random.Random) -> str:
+    """A legal code: what a URL, a template or a path reads as its own among it."""
+    pieces = "{}[]%/?#&=+;:@!$'()*,~|^`<>\\\".-_aZ9ếđ漢🏛"
+    code = "".join(rng.choice(pieces) for _ in range(rng.randint(1, 12)))
+    return "a" + code if set(code) == {"."} else code
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["a/b", "Sở-Tư-pháp", "50%", "a?b#c", "a+b&c=d", "%2F", "a\\b", "{}", "a{b}", "{code}", "}{"]
+    + ["%7B%7D", "a" * 64, "/", "//", "a/services", "a/../b", "..a", "%", "%zz", "ế" * 64]
+    + [any_code(random.Random(seed)) for seed in range(20)],
+)
 @pytest.mark.parametrize("forwarded", [False, True])
 async def test_any_code_can_be_written_into_the_path(
     connect: Connect, code: str, forwarded: bool
@@ -255,3 +267,16 @@ async def test_while_the_agency_is_being_recovered_the_answer_is_503(connect: Co
         "agency": "H56",
     }
     assert (await client.get("/api/v1/indicators")).status == 200, "these come from the register"
+
+
+@pytest.mark.parametrize("forwarded", [False, True])
+async def test_a_code_of_dots_is_no_step_up_the_path(connect: Connect, forwarded: bool) -> None:
+    worlds = [World(), World(owns=frozenset())]
+    for world in worlds:
+        register(world, "..")
+    owner, other = [await connect(world) for world in worlds]
+    worlds[1].owners = dict.fromkeys(range(12), str(owner.make_url("/")))
+    asked = str((other if forwarded else owner).make_url("/"))
+    path = URL(f"{asked}api/v1/agencies/%2E%2E/services", encoded=True)
+    async with ClientSession() as session, session.get(path) as response:
+        assert (response.status, (await response.json())["agency"]) == (200, "..")

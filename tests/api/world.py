@@ -7,7 +7,7 @@ events through ``judge`` and ``take_in``, and the agency-months rows those name 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import groupby
@@ -23,13 +23,15 @@ from streams.domain.calendar import ZONE
 from streams.domain.definitions import DEFINITIONS
 from streams.kafka.partitioner import partition_for
 from streams.metrics.catalogue import Instruments
-from streams.metrics.collector import StateCollector
+from streams.metrics.collector import Sample, state_parts
+from streams.metrics.exposition import Exposition
 from streams.processing.chunk import judge, take_in
 from streams.processing.intake import Intake
 from streams.processing.reference_repair import ReferenceRepair
 from streams.processing.task import Owned
 from streams.processing.tasks import Tables
 from streams.runtime.app import HosoApp
+from streams.runtime.view import View
 from streams.settings import Settings, load
 from streams.state.partition import Partition
 from streams.state.stores import MemoryStore
@@ -61,7 +63,7 @@ def _no_writer() -> Any:
 
 @dataclass
 class World:
-    """What :class:`streams.api.server.WebServer` needs of an app, by the same names."""
+    """A worker's parts, and the view of them that its API has."""
 
     settings: Settings = field(default_factory=lambda: load({}))
     owns: frozenset[int] | None = None
@@ -83,12 +85,16 @@ class World:
             self.instruments,
             self.fatal.append,
         )
-        self.state_metrics = StateCollector(
-            self.tables_,
+        self.view = View(
+            self.settings,
             self.reference,
-            self.settings.partitions,
-            DEFINITIONS[self.settings.definition],
+            self.register,
+            self.tables_,
+            self.intake,
+            Exposition(self.instruments, DEFINITIONS[self.settings.definition]),
             self.as_of,
+            lambda: self.lags,
+            lambda partition: self.owners.get(partition),
         )
         self.instruments.ready.set_function(lambda: float(self.tables_.ready))
         self._partitions = {
@@ -105,14 +111,20 @@ class World:
     def as_of(self) -> int:
         return HosoApp.as_of(self)  # type: ignore[arg-type]
 
-    def lag(self) -> dict[tuple[str, int], int]:
-        return self.lags
-
-    def owner_url(self, partition: int) -> str | None:
-        return self.owners.get(partition)
-
     def application(self) -> web.Application:
-        return WebServer(self).application()  # type: ignore[arg-type]
+        return WebServer(self.view).application()
+
+    def state_text(self) -> str:
+        """The state metrics as text."""
+        states = self.view.agency_states()
+        return self.view.exposition.state(states, self.reference.targets, self.as_of())
+
+    def samples(self) -> Iterator[Sample]:
+        """The state metrics as samples."""
+        definition = DEFINITIONS[self.settings.definition]
+        states, targets = self.view.agency_states(), self.reference.targets
+        for part in state_parts(states, targets, definition, self.as_of()):
+            yield from part.samples()
 
     # Feeding
 

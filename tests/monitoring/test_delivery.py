@@ -80,7 +80,7 @@ def in_shortfall() -> World:
 
 def exposition(world: World) -> str:
     """What the worker's /metrics shows."""
-    return world.state_metrics.text() + generate_latest(world.registry).decode()
+    return world.state_text() + generate_latest(world.registry).decode()
 
 
 @dataclass

@@ -15,8 +15,10 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from streams.domain.calendar import ZONE
+from streams.domain.ledger import Months
 from streams.metrics import catalogue as metrics
 from streams.metrics.backfill import end_of_day, write_openmetrics
+from streams.metrics.collector import AgencyState
 from streams.settings import load
 from tests.api.world import World, list_service, register, submit
 from tests.conftest import Broker
@@ -130,9 +132,13 @@ def _assert_figures(found: Series, period: str, rows: list[dict[str, Any]]) -> N
 
 def exported(world: World, first: date, last: date) -> str:
     out = StringIO()
-    write_openmetrics(
-        out, world.register, world.reference, "mic-2022", first.toordinal(), last.toordinal()
-    )
+    months = world.register.months()
+    states = [
+        AgencyState(agency, months.get(agency.code, Months()), None)
+        for agency in sorted(world.reference.agencies.values())
+    ]
+    targets = world.reference.targets
+    write_openmetrics(out, states, targets, "mic-2022", first.toordinal(), last.toordinal())
     return out.getvalue()
 
 
@@ -150,8 +156,7 @@ def test_each_day_is_what_the_metrics_were_as_of_that_day() -> None:
         world = World(load({}, as_of=day)).feed_examples()
         expected = {
             (metric.name, tuple(sorted(zip(metric.labels, labels, strict=True)))): value
-            for metric, samples in world.state_metrics.samples().items()
-            for labels, value in samples
+            for metric, labels, value in world.samples()
             if metric is not metrics.LAST_EVENT
         }
         assert found[end_of_day(day.toordinal())] == expected
