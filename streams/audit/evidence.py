@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from fractions import Fraction
-from hashlib import blake2b
+from hashlib import blake2b, sha256
 from typing import Any, NamedTuple
 
 from aiokafka import ConsumerRecord
@@ -27,6 +27,7 @@ from streams.audit.contract import (
 from streams.audit.facts import Facts
 from streams.kafka.partitioner import partition_for
 from streams.kafka.topics import AGENCIES, EVENT_TOPICS, TARGETS
+from streams.kafka.unpacking import Cut
 from streams.settings import Settings
 
 ON_REGISTRATIONS = frozenset({"unknown_agency", "source_not_allowed"})
@@ -51,13 +52,32 @@ def _digest(value: bytes | None) -> bytes | None:
     return None if value is None else blake2b(value, digest_size=16).digest()
 
 
+class _Kept(NamedTuple):
+    """What a dead letter has of a value."""
+
+    digest: bytes | None
+    cut: bytes | None
+    """Header ``hoso-cut``: length and SHA-256 of the whole, if this is its beginning."""
+
+
+def _to_be_kept(value: bytes | None) -> _Kept:
+    """What it must have: all, or of more than 512 KiB the first 64 KiB (contract, section 2)."""
+    if isinstance(value, Cut):
+        length, digest = value.length, value.sha256
+    elif value is None or len(value) <= 512 * 1024:
+        return _Kept(_digest(value), None)
+    else:
+        length, digest = len(value), sha256(value).hexdigest()
+    whole = f"{length} sha256:{digest}" if digest else f"{length}"
+    return _Kept(_digest(value[: 64 * 1024]), whole.encode())
+
+
 class DeadLetters:
     """The records that workers rejected, by their coordinates."""
 
     def __init__(self) -> None:
         self.reasons: dict[Place, set[str]] = {}
-        self.values: dict[Place, bytes | None] = {}
-        """Digest of the raw value that was kept."""
+        self.values: dict[Place, _Kept] = {}
         self.offsets: dict[tuple[str, int], set[int]] = {}
         """(topic, partition) → the offsets of its rejected records."""
         self.unreadable = 0
@@ -80,7 +100,7 @@ class DeadLetters:
                 continue
             self.reasons.setdefault(place, set()).add(reason)
             self.offsets.setdefault((place.topic, place.partition), set()).add(place.offset)
-            self.values[place] = _digest(record.value)
+            self.values[place] = _Kept(_digest(record.value), headers.get("hoso-cut"))
             new.add(place)
         return new
 
@@ -133,7 +153,7 @@ class Events:
 
     def _left_out(self, place: Place, record: ConsumerRecord[Any, Any]) -> bool:
         """Whether a record with a dead letter is not counted for its registration's sake."""
-        if self._dead.values[place] != _digest(record.value):
+        if self._dead.values[place] != _to_be_kept(record.value):
             self.altered.add(place)
         reasons = self._dead.reasons[place] & ON_REGISTRATIONS
         if not reasons:

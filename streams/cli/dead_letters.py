@@ -139,7 +139,7 @@ def list_(form: str, **given: Any) -> None:
             table.add_column(title, no_wrap=True)
         table.add_column("detail", overflow="fold")
         for letter in letters:
-            at = letter.at.isoformat(sep=" ", timespec="seconds")
+            at = letter.at.isoformat(sep=" ", timespec="seconds") if letter.at else NOTHING
             table.add_row(
                 letter.name,
                 at,
@@ -175,12 +175,13 @@ def show(letter: str, raw: bool) -> None:
 def _show(letter: Letter) -> None:
     for name, text in (
         ("letter", letter.name),
-        ("rejected", letter.at.isoformat(timespec="milliseconds")),
+        ("rejected", letter.at.isoformat(timespec="milliseconds") if letter.at else NOTHING),
         ("record", letter.place),
         ("reason", letter.reason),
         ("detail", letter.detail),
         ("agency", letter.agency or NOTHING),
         ("key", "null" if letter.key is None else readable(letter.key)),
+        *(("cut", f"{part}, which was {size}") for part, size in letter.cut),
     ):
         say(f"{name:<9} {text}")
     for header, raw in letter.headers:
@@ -229,6 +230,8 @@ def replay(file: Path | None, rekey: bool, dry_run: bool, **given: Any) -> None:
     their key and headers. Nothing is ever counted twice: a worker merges facts, and the same fact
     merged again changes nothing. Dead letters stay where they are, so an interrupted replay is
     simply run again.
+
+    Of a record that was too large only the beginning was kept: it cannot be sent again from here.
 
     Records of agencies and targets are not sent: there the last one stands, and an old one must not
     go over a newer one. Use `hoso publish` for those.
@@ -319,12 +322,13 @@ def _as_json(letter: Letter) -> dict[str, Any]:
     found: dict[str, Any] = {
         "partition": letter.partition,
         "offset": letter.offset,
-        "time": letter.at.isoformat(timespec="milliseconds"),
+        "time": letter.at.isoformat(timespec="milliseconds") if letter.at else None,
         "reason": letter.reason,
         "detail": letter.detail,
         "agency": letter.agency,
         "topic": letter.topic,
         "record": letter.place,
+        "cut": dict(letter.cut),
         "key": None if letter.key is None else readable(letter.key),
     }
     try:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from schemas.admission import admit
 from schemas.decoder import Rejection, decode
+from schemas.instants import record_time
 from schemas.topics import EVENT_TOPICS, Topic
 from streams.cli.running import require_topics
 from streams.cli.terminal import progress
@@ -24,11 +25,11 @@ class Letter(NamedTuple):
 
     partition: int
     offset: int
-    at: datetime
-    """When it was rejected, by the broker's clock."""
+    at: datetime | None
+    """When it was rejected, by the broker's clock; None where the record has no time."""
     key: bytes | None
     value: bytes | None
-    """As it was sent, unchanged."""
+    """As it was sent, unchanged; only the beginning if ``cut`` says so."""
     headers: tuple[tuple[str, bytes | None], ...]
     """Of the rejected record."""
     reason: str
@@ -39,6 +40,8 @@ class Letter(NamedTuple):
     """Topic, partition and offset of the rejected record."""
     agency: str | None
     """``data.agency`` where it can be read, else the key."""
+    cut: tuple[tuple[str, str], ...] = ()
+    """What was too large to be kept whole: (value, key or headers, what ``hoso-cut…`` says)."""
 
     @property
     def name(self) -> str:
@@ -60,7 +63,7 @@ class Filters:
 
     def pick(self, letters: Iterable[Letter]) -> list[Letter]:
         """The letters meant, oldest first."""
-        meant = sorted(filter(self._means, letters), key=lambda x: (x.at, x.partition, x.offset))
+        meant = sorted(filter(self._means, letters), key=_order)
         return meant if self.limit is None else meant[max(0, len(meant) - self.limit) :]
 
     def _means(self, letter: Letter) -> bool:
@@ -68,9 +71,13 @@ class Filters:
             (not self.reasons or letter.reason in self.reasons)
             and (not self.agencies or letter.agency in self.agencies)
             and (not self.topics or letter.topic in self.topics)
-            and (self.since is None or letter.at >= self.since)
-            and (self.until is None or letter.at < self.until)
+            and (self.since is None or (letter.at is not None and letter.at >= self.since))
+            and (self.until is None or (letter.at is not None and letter.at < self.until))
         )
+
+
+def _order(letter: Letter) -> tuple[float, int, int]:
+    return (letter.at.timestamp() if letter.at else 0.0), letter.partition, letter.offset
 
 
 @dataclass
@@ -109,7 +116,12 @@ def judge_again(
         if topic not in EVENT_TOPICS:
             judged.bad.append((letter, "reference", "use hoso publish: the last one stands there"))
             continue
-        event = decode(topic, letter.value, letter.headers)
+        if letter.cut:
+            what = ", ".join(f"{part}: {size}" for part, size in letter.cut)
+            detail = f"only its beginning was kept, its sender has the whole ({what})"
+            judged.bad.append((letter, "cut", detail))
+            continue
+        event = decode(topic, letter.value, letter.headers, letter.key)
         key = letter.key
         if not isinstance(event, Rejection):
             if rekey:
@@ -120,8 +132,7 @@ def judge_again(
         if verdict is not None:
             judged.bad.append((letter, verdict.reason.value, verdict.detail))
         else:
-            headers = tuple((name, raw) for name, raw in letter.headers if raw is not None)
-            judged.good.setdefault(topic, []).append(Outgoing(key, letter.value, headers))
+            judged.good.setdefault(topic, []).append(Outgoing(key, letter.value, letter.headers))
     return judged
 
 
@@ -154,6 +165,8 @@ async def read_letters(settings: Settings, only: tuple[int, int] | None = None) 
 
 
 def _letter(record: Any, prefix: str) -> Letter:
+    from streams.processing.dead_letter import CUT, CUT_HEADERS, CUT_KEY
+
     said: dict[str, str] = {}
     headers: list[tuple[str, bytes | None]] = []
     for name, raw in record.headers:
@@ -162,11 +175,12 @@ def _letter(record: Any, prefix: str) -> Letter:
         else:
             headers.append((name, raw))
     full = said.get("hoso-topic", "?")
+    time = record_time(record.timestamp)
     topic = full.removeprefix(prefix)
     return Letter(
         record.partition,
         record.offset,
-        datetime.fromtimestamp(record.timestamp / 1000, ZONE),
+        None if time is None else datetime.fromtimestamp(time / 1000, ZONE),
         record.key,
         record.value,
         tuple(headers),
@@ -175,6 +189,11 @@ def _letter(record: Any, prefix: str) -> Letter:
         topic,
         f"{full}[{said.get('hoso-partition', '?')}]@{said.get('hoso-offset', '?')}",
         _agency(topic, record.key, record.value, headers),
+        tuple(
+            (part, said[name])
+            for name, part in ((CUT, "value"), (CUT_KEY, "key"), (CUT_HEADERS, "headers"))
+            if name in said
+        ),
     )
 
 

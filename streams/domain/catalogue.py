@@ -39,26 +39,19 @@ class Span(NamedTuple):
     end: int
 
 
-def merge_listing(service: Service, effective_from: int, fact: Listing) -> tuple[Service, Outcome]:
-    """Take in a listing: per effective day, the highest (revision, id) wins.
+def take_listing(service: Service, effective_from: int, fact: Listing) -> Outcome:
+    """Take a listing into ``service``: per effective day, the highest (revision, id) wins.
 
     The fields after ``id`` only break ties between facts that wrongly share an id.
     """
     known = service.get(effective_from)
     if known is not None:
         if known == fact:
-            return service, "duplicate"
+            return "duplicate"
         if fact < known:
-            return service, "superseded"
-    return {**service, effective_from: fact}, "applied"
-
-
-def merge(one: Service, other: Service) -> Service:
-    """The union of two states of one service; used when changelog rows are read back."""
-    merged = one
-    for day, fact in other.items():
-        merged, _ = merge_listing(merged, day, fact)
-    return merged
+            return "superseded"
+    service[effective_from] = fact
+    return "applied"
 
 
 def listing_on(service: Service, day: int) -> Listing | None:

@@ -79,6 +79,20 @@ _STOCKS = {
 """(level, eligible) → the stock columns that count a service so listed."""
 _NO_STOCK: frozenset[int] = frozenset()
 
+
+def _stock(listings: Service) -> set[tuple[int, int, int]]:
+    """(column, day, +1 or -1): when a service so listed begins to count in a stock, and ends to."""
+    found: set[tuple[int, int, int]] = set()
+    before = _NO_STOCK
+    for day in sorted(listings):
+        row = listings[day]
+        now = _STOCKS[row.level, row.eligible] if row.listed else _NO_STOCK
+        found.update((column, day, 1) for column in now - before)
+        found.update((column, day, -1) for column in before - now)
+        before = now
+    return found
+
+
 _LEVEL4 = frozenset({4})
 
 
@@ -293,8 +307,13 @@ class AgencyLedger:
         service = self._service(code)
         if listings == service.listings:
             return
-        self._stock(service.listings, -1)
-        self._stock(listings, 1)
+        # Only what differs: a service may have decades of listings, and a month that is touched is
+        # a row that is written.
+        stock_before, stock = _stock(service.listings), _stock(listings)
+        for column, day, amount in stock_before - stock:
+            self._add(column, day, -amount)
+        for column, day, amount in stock - stock_before:
+            self._add(column, day, amount)
         service.listings = listings
         renewed = tuple(spans(listings, use.levels) for use in _USES)
         for use, before, after in zip(_USES, service.spans, renewed, strict=True):
@@ -407,14 +426,3 @@ class AgencyLedger:
                 self._add(column, max(first, span.start), sign)
                 if span.end <= last:
                     self._add(column, span.end, -sign)
-
-    def _stock(self, listings: Service, sign: int) -> None:
-        before = _NO_STOCK
-        for day in sorted(listings):
-            row = listings[day]
-            now = _STOCKS[row.level, row.eligible] if row.listed else _NO_STOCK
-            for column in now - before:
-                self._add(column, day, sign)
-            for column in before - now:
-                self._add(column, day, -sign)
-            before = now

@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaProducer
 BATCH_BYTES = 900_000
 """Under Kafka's default ``max.message.bytes`` (1 MiB) for a whole record batch."""
 
-Headers = Sequence[tuple[str, bytes]]
+Headers = Sequence[tuple[str, bytes | None]]
 
 
 class Outgoing(NamedTuple):
@@ -54,7 +54,9 @@ class BatchWriter:
             if append(count, now_ms, key, value, [*headers] if headers else _NO_HEADERS) is None:
                 pending.append(await self._send(batch, topic, partition, count))
                 batch = self._producer.create_batch()
-                # The first record of a batch always fits, whatever its size.
+                # The first record of a batch always fits, whatever its size. None that is written
+                # is larger than a batch (tests/processing/test_dead_letter.py and
+                # tests/state/test_partition.py).
                 append, count = _append_to(batch), 0
                 append(count, now_ms, key, value, [*headers])
             count += 1
@@ -71,7 +73,7 @@ class BatchWriter:
         return asyncio.ensure_future(_acknowledged(delivery, topic, partition, count))
 
 
-_NO_HEADERS: list[tuple[str, bytes]] = []
+_NO_HEADERS: list[tuple[str, bytes | None]] = []
 
 
 def _append_to(batch: Any) -> Any:

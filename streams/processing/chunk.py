@@ -38,6 +38,7 @@ from streams.domain.catalogue import Listing
 from streams.domain.dossier import Step, Submission
 from streams.kafka.batch_writer import Headers, Outgoing
 from streams.kafka.partitioner import partition_for
+from streams.processing.dead_letter import dead_letter
 from streams.state.codecs import (
     agency_month_key,
     encode_agency_month,
@@ -225,7 +226,17 @@ def take_in(
             outcomes["rejected"] += 1
             agency = verdict.agency if verdict.agency in agencies else None
             writes.rejected[agency or "", verdict.reason.value] += 1
-            writes.dead_letters.append(_dead_letter(topic_name, number, record, verdict))
+            writes.dead_letters.append(
+                dead_letter(
+                    topic_name,
+                    number,
+                    record.offset,
+                    record.key,
+                    record.value,
+                    record.headers,
+                    verdict,
+                )
+            )
             continue
         if topic not in EVENT_TOPICS:
             # Every process reads these through a view of its own; here they are judged.
@@ -307,15 +318,3 @@ def month_rows(partition: Partition, months: Iterable[tuple[str, int]]) -> list[
         )
         for agency, month in sorted(months)
     ]
-
-
-def _dead_letter(topic: str, partition: int, record: Record, why: Rejection) -> Outgoing:
-    headers = (
-        *((name, value) for name, value in record.headers if not name.startswith("hoso-")),
-        ("hoso-reason", why.reason.value.encode()),
-        ("hoso-detail", why.detail.encode("utf-8", "backslashreplace")),
-        ("hoso-topic", topic.encode()),
-        ("hoso-partition", b"%d" % partition),
-        ("hoso-offset", b"%d" % record.offset),
-    )
-    return Outgoing(record.key, record.value, headers)

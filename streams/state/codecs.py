@@ -27,9 +27,13 @@ from streams.domain.dossier import Dossier
 from streams.domain.ledger import Month
 
 _VERSION = b"\x01"
+_LISTING_VERSION = b"\x02"
+"""Of a row of one listing. Rows of the first version had a service's whole history, which in time
+no record would have held."""
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_dossier = msgspec.msgpack.Decoder(Dossier).decode
+_decode_listing = msgspec.msgpack.Decoder(Listing).decode
 _decode_service = msgspec.msgpack.Decoder(dict[int, Listing]).decode
 
 
@@ -78,24 +82,43 @@ def decode_dossier(row: bytes) -> Dossier:
         raise UnreadableRowError(f"dossier row: {error}") from error
 
 
-def encode_service(service: Service) -> bytes:
-    """One version byte and the MessagePack of the listings by effective day."""
-    return _VERSION + _encode(service)
+def listing_key(service_key: bytes, effective_from: int) -> bytes:
+    """The key of a listing's row: ``agency service YYYY-MM-DD``."""
+    return b"%b %b" % (service_key, date.fromordinal(effective_from).isoformat().encode())
 
 
-def decode_service(row: bytes) -> Service:
-    """The inverse of :func:`encode_service`. Raises :class:`UnreadableRowError`."""
-    if row[:1] != _VERSION:
-        raise _other_version(row)
+def encode_listing(listing: Listing) -> bytes:
+    """One version byte and the MessagePack of the listing."""
+    return _LISTING_VERSION + _encode(listing)
+
+
+class ListingsRow(NamedTuple):
+    """A row of the services changelog."""
+
+    service_key: bytes
+    """As :func:`row_key` makes it."""
+    listings: Service
+    whole: bool
+    """A row of the first version, with all listings of the service that its writer knew."""
+
+
+def decode_listings(key: bytes, row: bytes) -> ListingsRow:
+    """What a row of the services changelog says. Raises :class:`UnreadableRowError`."""
     try:
-        return _decode_service(row[1:])
-    except msgspec.MsgspecError as error:
+        if row[:1] == _VERSION:
+            return ListingsRow(key, _decode_service(row[1:]), True)
+        if row[:1] == _LISTING_VERSION:
+            service_key, _, day = key.rpartition(b" ")
+            effective_from = date.fromisoformat(day.decode()).toordinal()
+            return ListingsRow(service_key, {effective_from: _decode_listing(row[1:])}, False)
+    except (ValueError, msgspec.MsgspecError) as error:
         raise UnreadableRowError(f"service row: {error}") from error
+    raise _other_version(row)
 
 
 def _other_version(row: bytes) -> UnreadableRowError:
     return UnreadableRowError(
-        f"row: version {row[:1]!r} is not {_VERSION!r}; a newer hoso wrote it"
+        f"row: version {row[:1]!r} is none of this version's; a newer hoso wrote it"
     )
 
 

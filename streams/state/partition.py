@@ -35,12 +35,13 @@ from streams.state.codecs import (
     decode_agency_month,
     decode_agency_seen,
     decode_dossier,
-    decode_service,
+    decode_listings,
     decode_taken_in,
     encode_dossier,
+    encode_listing,
     encode_progress,
-    encode_service,
     is_progress,
+    listing_key,
     progress_key,
     row_key,
     split_agency_month_key,
@@ -112,7 +113,7 @@ class Partition:
         self.marks: dict[str, int] = {}
         """Source topic → how far the public rows go, by their newest mark as far as is known."""
         self._unmerged_dossiers: set[bytes] = set()
-        self._unmerged_services: set[bytes] = set()
+        self._unmerged_listings: set[tuple[bytes, int]] = set()
 
     def ledger(self, agency: str) -> AgencyLedger:
         """The agency's ledger, made on first use."""
@@ -148,7 +149,7 @@ class Partition:
         self.progress.clear()
         self.marks.clear()
         self._unmerged_dossiers.clear()
-        self._unmerged_services.clear()
+        self._unmerged_listings.clear()
 
     def absorb_dossiers(self, records: list[tuple[bytes, bytes]]) -> None:
         """Merge rows of the dossiers changelog, in the order of the log."""
@@ -235,17 +236,23 @@ class Partition:
 
     def absorb_services(self, records: list[tuple[bytes, bytes]]) -> None:
         """Merge rows of the services changelog."""
+        copied: set[bytes] = set()
         for key, row in records:
             if is_progress(key):
                 self._advance(key, row)
                 continue
-            read = decode_service(row)
-            merged = catalogue.merge(self.services.get(key, {}), read)
-            self.services[key] = merged
-            if merged == read:
-                self._unmerged_services.discard(key)
-            else:
-                self._unmerged_services.add(key)
+            at, read, whole = decode_listings(key, row)
+            if at not in copied:  # the ledgers have the old ones, to see what has changed
+                copied.add(at)
+                self.services[at] = dict(self.services.get(at, {}))
+            merged = self.services[at]
+            for day, listing in read.items():
+                catalogue.take_listing(merged, day, listing)
+            for day in merged if whole else read:
+                if merged[day] == read.get(day):
+                    self._unmerged_listings.discard((at, day))
+                else:
+                    self._unmerged_listings.add((at, day))
 
     def absorb_months(self, records: list[tuple[bytes, bytes]]) -> None:
         """Take in published agency-months rows: what was seen, and what must be compared."""
@@ -298,7 +305,10 @@ class Partition:
         """
         rows = {key: self.dossiers.get(key) for key in self._unmerged_dossiers}
         dossiers = {key: row for key, row in rows.items() if row is not None}
-        services = {key: encode_service(self.services[key]) for key in self._unmerged_services}
+        services = {
+            listing_key(key, day): encode_listing(self.services[key][day])
+            for key, day in self._unmerged_listings
+        }
         return dossiers, services
 
     def fold(self, slice_size: int = 1000) -> Iterator[int]:
@@ -371,7 +381,7 @@ class Partition:
         """The logs agree with the state: forget what was read of them, and what had changed."""
         self.published.clear()
         self._unmerged_dossiers.clear()
-        self._unmerged_services.clear()
+        self._unmerged_listings.clear()
         for ledger in self.ledgers.values():
             ledger.changed.clear()
 
@@ -394,6 +404,8 @@ class Chunk:
         self._before: dict[bytes, Dossier] = {}
         self._after: dict[bytes, Dossier] = {}
         self._services: dict[bytes, Service] = {}
+        self._listings: dict[tuple[bytes, int], None] = {}
+        """Service and day of each listing that was touched."""
         self._agencies: dict[bytes, str] = {}
         self._seen: dict[str, Seen] = {}
         self._added = 0
@@ -458,10 +470,10 @@ class Chunk:
         key = row_key(agency, code)
         service = self._services.get(key)
         if service is None:
-            service = self._partition.services.get(key, {})
+            service = self._services[key] = dict(self._partition.services.get(key, {}))
             self._agencies[key] = agency
-        self._services[key], outcome = catalogue.merge_listing(service, effective_from, fact)
-        return outcome
+        self._listings[key, effective_from] = None
+        return catalogue.take_listing(service, effective_from, fact)
 
     def note(self, agency: str, at: int | None, day: int | None) -> None:
         """An event of the agency was accepted at broker time ``at`` (ms) if any, for ``day`` if
@@ -479,7 +491,8 @@ class Chunk:
             agency, code = self._agencies[key], key.decode().partition(" ")[2]
             partition.ledger(agency).relist(code, service)
             partition.services[key] = service
-            self.service_rows[key] = encode_service(service)
+        for key, day in self._listings:
+            self.service_rows[listing_key(key, day)] = encode_listing(self._services[key][day])
         rows: dict[bytes, bytes] = {}
         changes: defaultdict[str, list[Change]] = defaultdict(list)
         for key, state in self._after.items():

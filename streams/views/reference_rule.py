@@ -183,7 +183,7 @@ def _original(headers: Headers, timestamp: int | None) -> Stamp | None:
     """The stamp that a copy counts as of; None for any other record. A copy made up by somebody
     cannot claim to be from the future, beyond what the brokers' clocks may differ by."""
     for name, value in headers:
-        if name == RESTORES:
+        if name == RESTORES and value is not None:
             try:
                 stamp = Stamp(*map(int, value.decode().split("/")))
             except (ValueError, TypeError, AttributeError):

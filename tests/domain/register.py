@@ -103,9 +103,9 @@ class Register:
                 at = agency, data["service"]
                 relisted[at] = None
                 day, listing = listing_of(value)
-                self.services[at], _ = catalogue.merge_listing(
-                    self.services.get(at, {}), day, listing
-                )
+                # A copy: the ledger compares it with the one that it has.
+                self.services[at] = dict(self.services.get(at, {}))
+                catalogue.take_listing(self.services[at], day, listing)
                 continue
             at = agency, data["dossier"]
             known = self.dossiers.get(at, UNKNOWN)

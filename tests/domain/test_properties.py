@@ -17,8 +17,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from streams.domain.calendar import PERIOD_KINDS, PeriodKind, period_of
-from streams.domain.catalogue import Service, listing_on, merge_listing
-from streams.domain.catalogue import merge as merge_services
+from streams.domain.catalogue import Service, listing_on, take_listing
 from streams.domain.definitions import COLUMN, DEFINITIONS
 from streams.domain.dossier import UNKNOWN, Dossier, merge, merge_step, merge_submission
 from streams.domain.ledger import AgencyLedger
@@ -372,7 +371,13 @@ def test_merging_states_of_a_service_is_a_union_of_facts(
     def state(events: list[Event]) -> Service:
         merged: Service = {}
         for event in events:
-            merged, _ = merge_listing(merged, *listing_of(event["value"]))
+            take_listing(merged, *listing_of(event["value"]))
+        return merged
+
+    def merge_services(one: Service, other: Service) -> Service:
+        merged = dict(one)
+        for day, listing in other.items():
+            take_listing(merged, day, listing)
         return merged
 
     a, b, c = map(state, (one, two, three))

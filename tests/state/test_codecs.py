@@ -35,7 +35,9 @@ def test_dossiers_and_services_come_back_as_they_were_written(world: World) -> N
     for state in register.dossiers.values():
         assert rows.decode_dossier(rows.encode_dossier(state)) == state
     for listings in register.services.values():
-        assert rows.decode_service(rows.encode_service(listings)) == listings
+        for day, listing in listings.items():
+            key, row = rows.listing_key(b"H56 1.0", day), rows.encode_listing(listing)
+            assert rows.decode_listings(key, row) == (b"H56 1.0", {day: listing}, False)
 
 
 @given(worlds(), st.none() | st.integers(0, 2**43), st.none() | st.dates())
@@ -82,8 +84,12 @@ def test_a_row_cut_short_anywhere_is_refused() -> None:
         rows.decode_dossier(whole + b"\x00")
 
 
-@pytest.mark.parametrize("decode", [rows.decode_dossier, rows.decode_service])
-@pytest.mark.parametrize("row", [b"", b"\x02\x80", b"{}", b"\x01", b"\x01\xc1", b"\x01\xa1x"])
+@pytest.mark.parametrize(
+    "decode", [rows.decode_dossier, lambda row: rows.decode_listings(b"H56 1.0 2022-01-05", row)]
+)
+@pytest.mark.parametrize(
+    "row", [b"", b"\x03\x80", b"\x02\x80", b"{}", b"\x01", b"\x01\xc1", b"\x01\xa1x"]
+)
 def test_a_row_of_another_version_or_shape_is_refused(decode: Any, row: bytes) -> None:
     with pytest.raises(UnreadableRowError):
         decode(row)

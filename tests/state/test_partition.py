@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import time
+
+import msgspec
+
 from streams.domain.catalogue import Listing
+from streams.domain.definitions import COLUMNS
 from streams.domain.dossier import Dossier, Step, Submission
 from streams.domain.ledger import Month
+from streams.kafka.batch_writer import BATCH_BYTES
 from streams.state.codecs import (
     AgencyMonth,
     decode_agency_month,
     decode_agency_seen,
     encode_agency_month,
     encode_dossier,
-    encode_service,
+    encode_listing,
+    listing_key,
     row_key,
 )
 from streams.state.partition import Chunk, DossierFact, Partition, Seen
@@ -29,13 +36,16 @@ def test_a_dossier_and_a_service_of_one_name_are_repaired_apart() -> None:
     partition.absorb_dossiers(
         [(key, encode_dossier(newer)), (key, encode_dossier(Dossier(SUBMITTED, {})))]
     )
-    partition.absorb_services([(key, encode_service(listed))])
+    first, second = listing_key(key, 1), listing_key(key, 2)
+    newest = encode_listing(listed[1])
+    partition.absorb_services([(first, newest), (second, encode_listing(listed[2]))])
     dossiers, services = partition.unmerged()
     assert (set(dossiers), services) == ({key}, {})
-    partition.absorb_services([(key, encode_service({1: listed[1]}))])
+    older = listed[1]._replace(id="w")
+    partition.absorb_services([(first, encode_listing(older))])
     partition.absorb_dossiers([(key, encode_dossier(newer))])
     dossiers, services = partition.unmerged()
-    assert (dossiers, services) == ({}, {key: encode_service(listed)})
+    assert (dossiers, services) == ({}, {first: newest})
 
 
 def test_a_row_with_the_same_facts_in_another_order_lacks_nothing() -> None:
@@ -109,3 +119,77 @@ def test_keys_of_agency_months_that_are_no_months_are_passed_over() -> None:
     names = (b"~taken-in/hoso.submissions", b"~later", b"H56", b"/2022-01", b"\xff/2022-01")
     partition.absorb_months([(name, b"17") for name in names])
     assert (partition.published, partition.seen) == ({}, {})
+
+
+def _first_version(service: dict[int, Listing]) -> bytes:
+    """A services row as it was before each listing had one of its own."""
+    return b"\x01" + msgspec.msgpack.encode(service)
+
+
+def test_rows_of_whole_services_are_still_read_and_what_one_lacks_is_written_apart() -> None:
+    key = row_key("H56", "1.004873")
+    one, two, three = (Listing(0, name, True, 4, True, "") for name in "xyz")
+    partition = Partition(0, MemoryStore())
+    partition.absorb_services([(key, _first_version({1: one, 2: two}))])
+    assert partition.services == {key: {1: one, 2: two}}
+    assert partition.unmerged() == ({}, {})
+    # By a worker of the version before, which had not read all.
+    partition.absorb_services([(listing_key(key, 3), encode_listing(three))])
+    partition.absorb_services([(key, _first_version({2: two}))])
+    written = {listing_key(key, 1): encode_listing(one), listing_key(key, 3): encode_listing(three)}
+    assert partition.unmerged() == ({}, written)
+    again = Partition(0, MemoryStore())
+    again.absorb_services([(key, _first_version({2: two})), *written.items()])
+    assert again.services == {key: {1: one, 2: two, 3: three}}
+    assert again.unmerged() == ({}, {})
+
+
+def test_twenty_years_of_daily_listings_make_small_rows_and_touch_one_month_each() -> None:
+    """Fault 6: all of a service stood in one row, which in the end no record could hold."""
+    partition = Partition(0, MemoryStore())
+    first, days = 738_000, 20 * 365
+    largest = 0
+    for start in range(0, days, 500):
+        chunk = Chunk(partition)
+        for day in range(start, min(start + 500, days)):
+            chunk.listing(
+                "H56", "1.004873", first + day, Listing(0, "x", True, 1 + day % 4, True, "ộ" * 500)
+            )
+        chunk.close()
+        assert len(chunk.service_rows) <= 500
+        largest = max(largest, *map(len, chunk.service_rows.values()))
+    assert largest < 2_000
+    chunk = Chunk(partition)
+    started = time.process_time()
+    chunk.listing("H56", "1.004873", first + 77, Listing(1, "x", True, 3, True, ""))
+    chunk.close()
+    assert time.process_time() - started < 0.5
+    assert len(chunk.service_rows) == 1
+    assert len(chunk.months) == 1
+    again = Partition(0, MemoryStore())
+    again.absorb_services(
+        [
+            (listing_key(key, day), encode_listing(listing))
+            for key, service in partition.services.items()
+            for day, listing in service.items()
+        ]
+    )
+    assert again.services == partition.services
+
+
+def test_no_row_comes_near_what_a_record_may_have() -> None:
+    """The largest ids and codes the contract allows, in every slot, and the largest counts."""
+    longest = "ộ" * (65_536 // 3)
+    code = "ộ" * 64
+    steps = {status: Step(2**31 - 1, 2**62, longest, True) for status in range(2, 11)}
+    submission = Submission(2**31 - 1, 2**62, longest, True, code, 2, 2**62)
+    dossier = encode_dossier(Dossier(submission, steps))
+    listing = encode_listing(Listing(2**31 - 1, longest, True, 4, True, "ộ" * 500))
+    month = Month()
+    for column in range(len(COLUMNS)):
+        for day in range(1, 32):
+            month.add(column, day, 2**62)
+    row = encode_agency_month(AgencyMonth(code, 12 * 9999, 2**47, 738_000, month))
+    key = len(listing_key(row_key(code, code), 738_000))
+    for size in (len(dossier), len(listing), len(row)):
+        assert size + key < BATCH_BYTES
