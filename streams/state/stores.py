@@ -22,6 +22,8 @@ from types import MappingProxyType
 from typing import Any, ClassVar, NoReturn, Protocol
 from weakref import WeakSet, WeakValueDictionary
 
+from streams.state.write_sequence import WriteSequence
+
 logger = logging.getLogger(__name__)
 
 _BUFFER_BYTES = 8 * 1024 * 1024
@@ -203,9 +205,10 @@ class RocksStore:
     ``StoreInUseError``, ``UnusableStoreError``, and ``ModuleNotFoundError`` where the optional
     package ``rocksdict`` is missing.
 
-    Two things hold that no row is missing unnoticed. RocksDB's iterators are asked for their status
-    at the end, because one that meets a bad block just ends, and ``rocksdict``'s ``items()`` gives
-    no sign of it. And the number of rows is kept in the write that changes it.
+    Three things hold that no row is missing or old unnoticed. RocksDB's iterators are asked for
+    their status at the end, because one that meets a bad block just ends, and ``rocksdict``'s
+    ``items()`` gives no sign of it. The number of rows is kept in the write that changes it. And
+    writes are numbered (:mod:`streams.state.write_sequence`).
     """
 
     keeps = True
@@ -217,6 +220,7 @@ class RocksStore:
     _POSITION = b"\x00position"
     _COUNT = b"\x00count"
     _MARK = b"\x00mark"
+    _SEQUENCE = b"\x00sequence "
 
     _open_here: ClassVar[WeakValueDictionary[Path, RocksStore]] = WeakValueDictionary()
 
@@ -224,6 +228,7 @@ class RocksStore:
         self._directory = directory
         self._scans: WeakSet[Generator[tuple[bytes, bytes]]] = WeakSet()
         self._db: Any = None
+        self._sequence = WriteSequence(self._SEQUENCE)
         self._position = self._count = 0
         try:
             self._open()
@@ -256,12 +261,13 @@ class RocksStore:
             self._fail(error)
         self._open_here[self._directory.resolve()] = self
         position, count = self.get_many([self._POSITION, self._COUNT])
-        if count is None and self.key_from(b"") is not None:
-            raise DamagedStoreError("it does not say how many rows it has")
         try:
+            self._sequence = WriteSequence(self._SEQUENCE, self.of_prefix(self._SEQUENCE))
             self._position, self._count = int(position or 0), int(count or 0)
         except ValueError as error:
             raise DamagedStoreError(str(error)) from error
+        if not self._sequence.last and any(self.of_prefix(b"")):
+            raise DamagedStoreError("its writes have no numbers")
 
     def _refuse_if_held(self) -> None:
         """RocksDB's own lock, tried first: its error would be told from others by its text."""
@@ -348,6 +354,7 @@ class RocksStore:
                 batch.delete(key)
             else:
                 batch.put(key, value)
+        self._sequence.number(batch)
         try:
             self._db.write(batch)
         except Exception as error:
