@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -34,13 +35,16 @@ PARTITIONS = range(SETTINGS.partitions)
 class Deployment:
     """A cluster, the workers that are alive, and batches of dead ones that may still land."""
 
-    def __init__(self, world: World, random: Random, *, disk: bool = False) -> None:
+    def __init__(self, world: World, random: Random, *, disk: bool | Path = False) -> None:
+        """``disk``: stores outlive their worker; in RocksDB itself under a directory, if given."""
         track_tasks()
         self.world = world
         self.random = random
         self.cluster = Cluster()
         self.sources = {e["key"]: frozenset[str]() for e in world.reference if _registers(e)}
-        self.disk: dict[int, list[Any]] | None = {n: [] for n in PARTITIONS} if disk else None
+        self.disk: dict[int, list[Any]] | Path | None = None
+        if disk:
+            self.disk = disk if isinstance(disk, Path) else {n: [] for n in PARTITIONS}
         self.workers: list[Worker] = []
         self.owners: dict[int, Worker] = {}
         self.stray: deque[Batch] = deque()
@@ -93,7 +97,7 @@ class Deployment:
                 by_log.setdefault(TP(batch.topic, batch.partition), []).append(batch)
             for batches in by_log.values():
                 self.stray.extend(batches[: self.random.randint(0, len(batches))])
-        if self.disk is not None:
+        if isinstance(self.disk, dict):
             for journal in self.disk.values():
                 del journal[self.random.randint(0, len(journal)) :]
 

@@ -17,6 +17,7 @@ from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextvars import Context, ContextVar
 from dataclasses import dataclass, field
+from pathlib import Path
 from random import Random
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -267,6 +268,8 @@ class SimulatedTables(Tables):
     def _open_store(self, number: int) -> Any:
         if self.worker.disk is None:
             return MemoryStore()
+        if isinstance(self.worker.disk, Path):
+            return super()._open_store(number)
         return DiskStore(self.worker.disk[number])
 
 
@@ -314,8 +317,11 @@ class Worker:
         cluster: Cluster,
         sources: Mapping[str, frozenset[str]],
         random: Random,
-        disk: dict[int, list[Any]] | None = None,
+        disk: dict[int, list[Any]] | Path | None = None,
     ) -> None:
+        settings = SETTINGS
+        if isinstance(disk, Path):
+            settings = SETTINGS.model_copy(update={"store": "rocksdb", "data_dir": disk})
         self.cluster = cluster
         self.random = random
         self.disk = disk
@@ -323,7 +329,7 @@ class Worker:
         self.gates: deque[asyncio.Future[None]] = deque()
         rows = random.choice((1, 1, 2, 5, 1000))
         self.producer = Producer(lambda: rows)
-        self.tables = SimulatedTables(SETTINGS, lambda: BatchWriter(self.producer), self._die)
+        self.tables = SimulatedTables(settings, lambda: BatchWriter(self.producer), self._die)
         self.tables.worker = self
         self.tables.recounts.rest = lambda _: self.gate()
         writer = BatchWriter(self.producer)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from random import Random, SystemRandom
 
 import pytest
 
-from streams.state import stores
+from streams.state import stores, write_sequence
 from streams.state.stores import DamagedStoreError, RocksStore, StoreInUseError, UnusableStoreError
 
 _ROWS = 3000
@@ -150,3 +151,49 @@ def test_a_directory_that_cannot_be_made_is_named_with_the_reason(tmp_path: Path
     (tmp_path / "file").touch()
     with pytest.raises(UnusableStoreError, match=r"\[Errno 20\] .*HOSO_DATA_DIR"):
         RocksStore(tmp_path / "file" / "rows")
+
+
+def _torn(tmp_path: Path, random: Random) -> Path:
+    """Rows are written, flushed, changed and flushed, and changed: the second part is lost."""
+    store = RocksStore(tmp_path / "rows")
+    rows = {_key(n): random.randbytes(90) for n in range(_ROWS)}
+    store.put_many(rows, added=_ROWS)
+    store._db.flush()
+    manifest = next((tmp_path / "rows").glob("MANIFEST-*")).read_bytes()
+    for n in range(_ROWS):
+        store.put_many({_key(n): random.randbytes(90)})
+    store._db.flush()
+    store.put_many({_key(0): random.randbytes(90)})
+    store.set_position(2 * _ROWS + 1)
+    shutil.copytree(tmp_path / "rows", tmp_path / "torn")
+    store.close()
+    next((tmp_path / "torn").glob("MANIFEST-*")).write_bytes(manifest)
+    return tmp_path / "torn"
+
+
+def test_writes_that_are_missing_before_others_are_noticed_at_the_opening(
+    tmp_path: Path, random: Random, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A manifest that lost its end: no row is missing and no checksum wrong, but rows are old."""
+    caplog.set_level(logging.ERROR, "streams")
+    store = RocksStore(_torn(tmp_path, random))
+    assert (len(store), store.position) == (0, 0)
+    assert "are missing; kept as torn.damaged" in caplog.text
+    store.close()
+
+
+def test_writes_that_follow_each_other_are_believed_however_often_a_store_is_opened(
+    tmp_path: Path, random: Random, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(write_sequence, "SPANS", 4)
+    monkeypatch.setattr(write_sequence, "SPAN_BYTES", 1000)
+    expected: dict[bytes, bytes] = {}
+    for _ in range(20):
+        store = RocksStore(tmp_path / "rows")
+        assert dict(store.items()) == expected
+        for _ in range(random.randint(0, 5)):
+            rows = {_key(random.randrange(50)): random.randbytes(random.choice((9, 900)))}
+            store.put_many(rows, added=len(rows.keys() - expected.keys()))
+            expected |= rows
+        store.close()
+    assert list(tmp_path.iterdir()) == [tmp_path / "rows"]
