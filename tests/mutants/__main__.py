@@ -126,6 +126,30 @@ MUTANTS = (
         "        self._save_some(ledgers)\n",
     ),
     Mutant(
+        "a short scan trusted",
+        "streams/state/stores.py",
+        "                iterator.next()\n            iterator.status()\n",
+        "                iterator.next()\n",
+    ),
+    Mutant(
+        "rows that were lost not counted",
+        "streams/state/stores.py",
+        "        if count is not None and found != count:\n",
+        "        if False:\n",
+    ),
+    Mutant(
+        "writes missing from the middle",
+        "streams/state/write_sequence.py",
+        "            elif (span, first) != (self._span + 1, self.last + 1):\n",
+        "            elif False:\n",
+    ),
+    Mutant(
+        "a damaged chunk half taken in",
+        "streams/processing/tasks.py",
+        "            owned.partition.set_aside(str(damage))\n            self._begin",
+        "            self._begin",
+    ),
+    Mutant(
         "saved ledgers of other rules trusted",
         "streams/state/ledger_store.py",
         "        if mark == self._fingerprint:\n",

@@ -69,6 +69,7 @@ def _reported(site: Site) -> int:
     return _of(json.loads(done.stdout))
 
 
+@pytest.mark.slow
 @pytest.mark.broker
 async def test_of_thirty_thousand_dossiers_none_is_missing_after_damage(
     embedded_broker: Broker, topic_prefix: str, tmp_path: Path

@@ -35,12 +35,14 @@ SERVICES = tuple(f"1.{n:06d}" for n in range(5))
 FLIPS, CUTS = 20, 4
 _MET = "the rows in "
 
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
 
 @pytest.fixture(scope="module", autouse=True)
 def _small() -> Iterator[None]:
     """Files and slices are small, so that there are several of each."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stores, "_BUFFER_BYTES", 32 * 1024)
+        patch.setattr(stores, "_BUFFER_BYTES", 16 * 1024)
         patch.setattr(ledger_store, "LEAST_CHANGES", 150)
         patch.setattr(ledger_store, "CHANGES_PER_BYTE", 0)
         options = rocksdict.Options
