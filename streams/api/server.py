@@ -118,7 +118,9 @@ class WebServer(Service):  # type: ignore[misc]  # mode ships no types
         """Prometheus or OpenMetrics text, as the scraper accepts."""
         if self._worker.settings.as_of == "latest":
             await self._worker.register.catch_up()
-        body, content_type = self._worker.scrape(request.headers.get("Accept", ""))
+        behind = self._worker.register.behind
+        records = behind.records(await behind.ends())
+        body, content_type = self._worker.scrape(request.headers.get("Accept", ""), records)
         return web.Response(body=body, headers={"Content-Type": content_type})
 
     async def healthz(self, _: web.Request) -> web.StreamResponse:
@@ -170,9 +172,11 @@ class WebServer(Service):  # type: ignore[misc]  # mode ships no types
         query = read(IndicatorsQuery, request.query)
         worker = self._worker
         await self._catch_up()
+        # In this order: figures that are older than the ends never look complete.
+        ends = await worker.register.behind.ends()
         as_of, definition = self._defaults(query)
         return _json(
-            report_json(worker.register, worker.reference, definition, query.period, as_of)
+            report_json(worker.register, worker.reference, definition, query.period, as_of, ends)
         )
 
     async def services(self, request: web.Request) -> web.StreamResponse:

@@ -75,7 +75,8 @@ async def _rows(
     session: aiohttp.ClientSession,
 ) -> list[dict[str, Any]]:
     kind, day = _kind(period), as_of.toordinal()
-    own = orjson.loads(orjson.dumps(report_json(register, reference, definition, kind, day)))
+    ends = await register.behind.ends(_AGREE_SECONDS)
+    own = orjson.loads(orjson.dumps(report_json(register, reference, definition, kind, day, ends)))
     deadline = time.monotonic() + _AGREE_SECONDS
     while True:
         worker.check()

@@ -30,6 +30,9 @@ from streams.views.published_months import Register
 from streams.views.reference_data import Reference
 from streams.views.report import report_json
 
+_ASK_SECONDS = 5.0
+"""How long the brokers may take to say how far they are."""
+
 
 class AsOfType(click.ParamType):
     """``today``, ``latest`` or a date."""
@@ -81,7 +84,8 @@ def report(period: PeriodKind, as_of: AsOf | None, definition: str | None, form:
     """Print the figures of every group and agency.
 
     Read from the topics agency-months, agencies and targets alone: no worker needs to run, but
-    what a worker has not taken in yet does not count.
+    what a worker has not taken in yet does not count. How many records that is stands beside the
+    figures (behind).
     """
     settings = load_settings()
     run(_report(settings, period, as_of or settings.as_of, definition or settings.definition, form))
@@ -115,11 +119,12 @@ async def _report(
 ) -> None:
     async with open_register(settings) as (register, reference):
         day = day_of_setting(as_of, register)
+        ends = await register.behind.ends(_ASK_SECONDS)
         if form == "table":
             figures = register.figures(reference, definition, period, day)
-            _print_table(figures, period, day, definition)
+            _print_table(figures, period, day, definition, register.behind.records(ends))
             return
-        answer = report_json(register, reference, definition, period, day)
+        answer = report_json(register, reference, definition, period, day, ends)
     if form == "json":
         say_json(answer)
     else:
@@ -138,8 +143,14 @@ _NARROWER: tuple[tuple[frozenset[str], int], ...] = (
 )
 
 
-def _print_table(figures: list[Figures], period: PeriodKind, as_of: int, definition: str) -> None:
+def _print_table(
+    figures: list[Figures], period: PeriodKind, as_of: int, definition: str, behind: int | None
+) -> None:
     title = f"{period} to {date.fromordinal(as_of).isoformat()}, {definition}"
+    if behind is None:
+        title += "; how many records these figures lack can't be told"
+    elif behind:
+        title += f"; {behind:,} {'record' if behind == 1 else 'records'} behind"
     print_first_that_fits(
         _table(figures, title, without, longest) for without, longest in _NARROWER
     )
@@ -198,6 +209,8 @@ def _flat_rows(answer: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         "period": period["kind"],
         "period_start": period["start"],
         "definition": answer["definition"],
+        "behind": answer["behind"],
+        "release": answer["release"],
     }
     for row in answer["rows"]:
         yield about | _flat(row)

@@ -7,11 +7,13 @@ The registry is a parameter, never the global one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import product
 from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
 
 from schemas.topics import EVENT_TOPICS, REFERENCE_TOPICS
 from streams.settings import Settings
@@ -85,6 +87,12 @@ BATCH_SECONDS = Metric(
 CONSUMER_LAG = Metric(
     "hoso_consumer_lag", "Records in the partition not yet taken in.", ("topic", "partition")
 )
+BEHIND = Metric(
+    "hoso_behind_records",
+    "Records in the event topics that the API's figures lack, of the whole country; no "
+    "sample while it cannot be told.",
+    (),
+)
 CONSERVATION = Metric(
     "hoso_conservation_difference",
     "Offsets moved past without an outcome; anything but 0 is a fault of hoso.",
@@ -115,6 +123,7 @@ EVENT: tuple[Metric, ...] = (
     REJECTED,
     BATCH_SECONDS,
     CONSUMER_LAG,
+    BEHIND,
     CONSERVATION,
     RECORDS_LOST,
     READY,
@@ -150,6 +159,9 @@ class Instruments:
             registry=registry,
         )
         self.lag = Gauge(*CONSUMER_LAG, registry=registry)
+        self.behind: int | None = None
+        """How many records the figures lack, as of the scrape; None if it cannot be told."""
+        registry.register(_Behind(self))
         self.conservation = Gauge(*CONSERVATION, registry=registry)
         self.records_lost = Counter(*RECORDS_LOST, registry=registry)
         for topic, number in partitions:
@@ -171,10 +183,25 @@ class Instruments:
         self.records_lost.labels(at[0], str(at[1])).inc(records)
 
     def observe(
-        self, lag: Mapping[tuple[str, int], int], unexplained: Mapping[tuple[str, int], int]
+        self,
+        lag: Mapping[tuple[str, int], int],
+        unexplained: Mapping[tuple[str, int], int],
+        behind: int | None,
     ) -> None:
         """Set what is measured at a scrape, by (topic, partition); what is left out is gone."""
+        self.behind = behind
         for gauge, found in ((self.lag, lag), (self.conservation, unexplained)):
             gauge.clear()
             for (topic, number), records in found.items():
                 gauge.labels(topic, str(number)).set(records)
+
+
+class _Behind(Collector):
+    def __init__(self, instruments: Instruments) -> None:
+        self._instruments = instruments
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        family = GaugeMetricFamily(BEHIND.name, BEHIND.help)
+        if self._instruments.behind is not None:
+            family.add_metric([], self._instruments.behind)
+        yield family

@@ -208,6 +208,15 @@ class Tables:
             for agency, ledger in owned.partition.ledgers.items()
         }
 
+    def reached(self) -> dict[tuple[str, int], int]:
+        """(Event topic, partition) → how far the ledgers that :meth:`live` gives go."""
+        return {
+            (topic, owned.number): owned.next.get(topic, 0)
+            for owned in self.owned.values()
+            if self.publishes(owned)
+            for topic in self._events
+        }
+
     def _open_store(self, number: int) -> Store:
         if self._settings.store == "memory":
             return MemoryStore()

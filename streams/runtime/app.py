@@ -221,7 +221,7 @@ def create_app(
     if changed is None:
         changed = lambda problems: fatal("; ".join(problems))  # noqa: E731
     app.topic_watch = TopicWatch(app.topic_question, settings.partitions, begun_with, changed)
-    app.register = Register(settings, app.tables_.live)
+    app.register = Register(settings, app.tables_.live, app.tables_.reached)
     repair = ReferenceRepair(settings, app.reference, app.writer)
     lost = LostRecords(log_start(settings.client_options()), instruments.count_lost)
     app.intake = Intake(

@@ -67,13 +67,14 @@ class View:
             raise NotReadyError(f"agency {agency!r} is being recovered")
         return owned.partition.ledgers.get(agency) or AgencyLedger()
 
-    def scrape(self, accept: str) -> tuple[bytes, str]:
+    def scrape(self, accept: str, behind: int | None) -> tuple[bytes, str]:
         return self.exposition.scrape(
             self.agency_states(),
             self.reference.targets,
             self.as_of(),
             self.lag(),
             self._unexplained(),
+            behind,
             accept,
         )
 

@@ -14,9 +14,9 @@ from functools import reduce
 from itertools import islice
 from typing import Any, NamedTuple
 
-from aiokafka import ConsumerRecord
+from aiokafka import ConsumerRecord, TopicPartition
 
-from schemas.topics import Topic
+from schemas.topics import EVENT_TOPICS, Topic
 from streams.domain.calendar import PeriodKind
 from streams.domain.definitions import DEFINITIONS
 from streams.domain.indicators import Figures, report
@@ -30,6 +30,7 @@ from streams.state.codecs import (
     split_taken_in_key,
 )
 from streams.state.partition import NOT_SEEN, Seen, later
+from streams.views.behind import Behind
 from streams.views.reference_data import Reference
 
 _SLICE = 100
@@ -88,12 +89,16 @@ class Register:
             _raw,
             on_change=self._change,
         )
+        self._events = sorted(settings.topic(topic) for topic in EVENT_TOPICS)
+        self.behind = Behind(self, self._high_watermarks)
+        """How many records these figures lack."""
 
     async def start(self) -> None:
         """Return when everything published so far has been read. Raises what the view raises."""
         await self.view.start()
 
     async def stop(self) -> None:
+        await self.behind.stop()
         await self.view.stop()
 
     async def refresh(self) -> None:
@@ -123,18 +128,26 @@ class Register:
             self._seen[code] = reduce(later, self._agencies[code].seen.values(), NOT_SEEN)
         return self._seen | {code: live.seen for code, live in self._live().items()}
 
-    def reached(self, topic: str, partition: int) -> int | None:
-        """The next offset of an event topic (full name) that these figures lack.
+    def lacking(self, ends: Mapping[TopicPartition, int]) -> int | None:
+        """How many offsets of the event topics below ``ends`` these figures lack.
 
-        None if nothing says so: the rows of the partition were written by a version without marks.
+        None while all is read again, and where nothing says it: rows that were written by a version
+        without marks.
         """
-        live = self._live_reached().get((topic, partition))
-        if live is not None:
-            return live
-        mark = self._marks.get((topic, partition))
-        if mark is None and self._keys[partition] and not self._marked(partition):
+        if self.view.reloading:
             return None
-        return mark or 0
+        live, lacking = self._live_reached(), 0
+        for (topic, partition), end in ends.items():
+            reached = live.get((topic, partition))
+            if reached is None:
+                reached = self._marks.get((topic, partition))
+            if reached is None:
+                # Of a topic that nothing was read of yet there is no mark.
+                if end and self._keys[partition] and not self._marked(partition):
+                    return None
+                reached = 0
+            lacking += max(0, end - reached)
+        return lacking
 
     def _marked(self, partition: int) -> bool:
         return any(number == partition for _, number in self._marks)
@@ -155,6 +168,10 @@ class Register:
             period,
             as_of,
         )
+
+    async def _high_watermarks(self) -> dict[TopicPartition, int]:
+        found = await self.view.ends_of(self._events)
+        return {tp: end.high for tp, end in found.items()}
 
     def _change(self, key: tuple[int, bytes], old: bytes | None, new: bytes | None) -> None:
         partition, name = key

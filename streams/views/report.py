@@ -16,14 +16,23 @@ from streams.domain.dossier import CHANNELS
 from streams.domain.indicators import Counts, Figures
 from streams.domain.targets import INDICATORS
 from streams.state.partition import NOT_SEEN, Seen
+from streams.views.behind import Ends
 from streams.views.published_months import Register
 from streams.views.reference_data import Reference
 
 
 def report_json(
-    register: Register, reference: Reference, definition: str, kind: PeriodKind, as_of: int
+    register: Register,
+    reference: Reference,
+    definition: str,
+    kind: PeriodKind,
+    as_of: int,
+    ends: Ends | None,
 ) -> dict[str, Any]:
-    """The whole answer. ``KeyError`` for a definition that is not in ``DEFINITIONS``."""
+    """The whole answer. ``KeyError`` for a definition that is not in ``DEFINITIONS``.
+
+    ``ends`` is how far the brokers were shortly before (:meth:`streams.views.behind.Behind.ends`).
+    """
     figures = register.figures(reference, definition, kind, as_of)
     period = period_of(kind, as_of)
     seen = register.seen()
@@ -31,6 +40,8 @@ def report_json(
         "as_of": _day(as_of),
         "period": {"kind": kind, "start": _day(period.start), "end": _day(as_of)},
         "definition": definition,
+        "behind": register.behind.records(ends),
+        "release": None,
         "rows": [_row(row, _last_event(row, seen, reference)) for row in figures],
     }
 

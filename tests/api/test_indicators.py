@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
@@ -12,6 +13,7 @@ from itertools import product
 from typing import Any
 
 import pytest
+from aiokafka import TopicPartition
 from yarl import URL
 
 from schemas.topics import Topic
@@ -21,6 +23,7 @@ from streams.domain.definitions import DEFINITIONS
 from streams.domain.targets import INDICATORS
 from streams.kafka.partitioner import partition_for
 from streams.settings import Settings, load
+from streams.views.behind import WAIT_SECONDS
 from tests.api.conftest import Connect
 from tests.api.world import (
     EXAMPLES,
@@ -137,6 +140,8 @@ async def test_without_an_agency_there_are_the_three_groups_of_nulls(connect: Co
         "as_of": "2022-08-25",
         "period": {"kind": "year", "start": "2022-01-01", "end": "2022-08-25"},
         "definition": "mic-2022",
+        "behind": 0,
+        "release": None,
         "rows": [
             {"scope": scope, "name": name} | row
             for scope, name in (
@@ -485,11 +490,50 @@ async def test_keys_of_agency_months_that_are_no_months_change_nothing(connect: 
     world = World().feed_examples()
     client = await connect(world)
     before = await (await client.get(URL_PATH)).json()
-    keys = (b"~taken-in/hoso.submissions", b"~later/x", b"H56", b"/2022-01", b"\xff/2022-01", b"")
+    keys = (b"~taken-in/hoso.agencies", b"~later/x", b"H56", b"/2022-01", b"\xff/2022-01", b"")
     for key, value in product((*keys, b"H56/2022-13"), (b"17", b"{}", b"\xff", b"", None)):
         world.register.view._apply([Record("hoso.agency-months", 3, 0, 0, key, value)])
         world.register.view._apply([Record("hoso.agency-months", 3, 0, 0, None, value)])
     assert await (await client.get(URL_PATH)).json() == before
+
+
+async def test_an_answer_says_how_many_records_it_lacks(connect: Connect) -> None:
+    world = World().feed_examples()
+    client = await connect(world)
+    waiting = [world.record(Topic.submissions, code, b"{}") for code in ("H01", "H02", "G01")]
+
+    async def behind() -> object:
+        scrape = await (await client.get("/metrics")).text()
+        told = (await (await client.get(URL_PATH)).json())["behind"]
+        found = re.findall(r"^hoso_behind_records (.*)$", scrape, re.MULTILINE)
+        assert found == [f"{told:.1f}"]
+        return told
+
+    assert await behind() == 3
+    world.feed(waiting[:1])
+    assert await behind() == 2
+    world.feed(waiting[1:])
+    assert await behind() == 0
+
+
+async def test_while_no_broker_answers_it_is_told_at_once_that_it_cannot_be_told(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World().feed_examples()
+    client = await connect(world)
+
+    async def silence() -> dict[TopicPartition, int]:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    monkeypatch.setattr(world.register.behind, "_ask", silence)
+    for patience in (WAIT_SECONDS, 0):
+        async with asyncio.timeout(patience + 5):
+            answer = await (await client.get(URL_PATH)).json()
+        assert answer["behind"] is None
+        assert len(answer["rows"]) > 3
+    assert "\nhoso_behind_records " not in await (await client.get("/metrics")).text()
+    await world.register.behind.stop()
 
 
 async def test_an_agency_s_last_event_follows_its_rows(connect: Connect) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from aiohttp import web
+from aiokafka import TopicPartition
 from prometheus_client import CollectorRegistry
 
 from schemas.topics import EVENT_TOPICS, REFERENCE_TOPICS, Topic
@@ -35,6 +36,7 @@ from streams.runtime.view import View
 from streams.settings import Settings, load
 from streams.state.partition import Partition
 from streams.state.stores import MemoryStore
+from streams.views.behind import Behind
 from streams.views.published_months import Register
 from streams.views.reference_data import Reference
 
@@ -74,6 +76,7 @@ class World:
         self.clock: Callable[[], datetime] = lambda: NOW
         self.reference = Reference(self.settings)
         self.register = Register(self.settings)
+        self.register.behind = Behind(self.register, self._high_watermarks)
         self.instruments = Instruments.of_worker(self.registry, self.settings)
         self.fatal: list[str] = []
         self.tables_ = Tables(self.settings, _no_writer, self.fatal.append)
@@ -107,6 +110,11 @@ class World:
         self.owners: dict[int, str] = {}
         self.broker_ms = int(BROKER_START.timestamp() * 1000)
         self._offsets: dict[tuple[str, int], int] = {}
+
+    async def _high_watermarks(self) -> dict[TopicPartition, int]:
+        events = {self.settings.topic(topic) for topic in EVENT_TOPICS}
+        sent = {at: offset + 1 for at, offset in self._offsets.items() if at[0] in events}
+        return {TopicPartition(*at): end for at, end in sent.items()}
 
     def as_of(self) -> int:
         return HosoApp.as_of(self)  # type: ignore[arg-type]

@@ -316,4 +316,4 @@ class Campaign:
 
 def _published(register: Register, reference: Reference, ask: Ask) -> dict[str, Any]:
     day = date.fromisoformat(ask.as_of).toordinal()
-    return report_json(register, reference, ask.definition, ask.period, day)  # type: ignore[arg-type]
+    return report_json(register, reference, ask.definition, ask.period, day, None)  # type: ignore[arg-type]

@@ -37,6 +37,7 @@ from tests.api.world import World, list_service, process, register, submit
 
 # What operators need and the contract does not name.
 BESIDE_THE_CONTRACT = {
+    "hoso_behind_records": "",
     "hoso_conservation_difference": "topic,partition",
     "hoso_records_lost_total": "topic,partition",
 }
