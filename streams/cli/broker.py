@@ -25,7 +25,8 @@ def broker(port: int) -> None:
     """Run the embedded broker until Ctrl-C.
 
     One process in memory, for trying things out: it forgets all topics and records when it stops.
-    For production use Apache Kafka.
+    For production use Apache Kafka; docs/embedded-broker.md says which clients cannot connect and
+    what else is different.
     """
     try:
         run(_serve(port))
