@@ -163,7 +163,7 @@ MUTANTS = (
     ),
     Mutant(
         "text of an earlier scrape",
-        "streams/metrics/collector.py",
+        "streams/metrics/exposition.py",
         "            text = known.get(part)\n",
         "            text = next((t for p, t in known.items() if p[:3] == part[:3]), None)\n",
     ),
