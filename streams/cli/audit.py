@@ -78,7 +78,7 @@ def audit(as_of: date | None, url: str | None, wait: float, form: str) -> None:
     because the workers were still behind after --wait seconds. See docs/audit.md.
     """
     settings = load_settings()
-    outcome = run(_audit(settings, as_of, url, wait))
+    outcome = run(_audit(settings, as_of, url, wait), settings)
     if form == "json":
         say_json(_as_json(outcome))
     else:

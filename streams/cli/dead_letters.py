@@ -129,7 +129,7 @@ def list_(form: str, **given: Any) -> None:
     Times are those of the rejection. The first column is what show takes.
     """
     settings = load_settings()
-    letters = _as_filters(**given).pick(run(read_letters(settings)))
+    letters = _as_filters(**given).pick(run(read_letters(settings), settings))
     if form == "json":
         say_json([_as_json(letter) for letter in letters])
         return
@@ -163,7 +163,7 @@ def show(letter: str, raw: bool) -> None:
     settings = load_settings()
     if int(partition) >= settings.partitions:
         raise Failure(f"{letter}: there are only {settings.partitions} partitions, from 0 on")
-    found = run(read_letters(settings, (int(partition), int(offset))))
+    found = run(read_letters(settings, (int(partition), int(offset))), settings)
     if not found:
         raise Failure(f"there is no dead letter {letter}")
     if raw:
@@ -241,9 +241,9 @@ def replay(file: Path | None, rekey: bool, dry_run: bool, **given: Any) -> None:
     if file is not None:
         if filters != Filters() or rekey:
             raise Failure("--file sends the events of the file: no filters and no --rekey with it")
-        run(_replay_file(settings, file, dry_run))
+        run(_replay_file(settings, file, dry_run), settings)
         return
-    bad = run(_replay(settings, filters, rekey, dry_run))
+    bad = run(_replay(settings, filters, rekey, dry_run), settings)
     if bad:
         sys.exit(ANSWER_IS_NO)
 
@@ -256,7 +256,7 @@ async def _replay(settings: Settings, filters: Filters, rekey: bool, dry_run: bo
     for letter, reason, detail in judged.bad:
         say(f"{letter.name}: {reason}: {detail}")
     if not dry_run and judged.count:
-        await require_topics(settings, *(settings.topic(topic) for topic in judged.good))
+        await require_topics(settings, *map(settings.topic, judged.good), to_write=True)
         await _send(settings, judged.good)
     said = "would be sent" if dry_run else "sent"
     repeated = f", {judged.repeated:,} repeated" if judged.repeated else ""
@@ -311,7 +311,7 @@ async def _replay_file(settings: Settings, file: Path, dry_run: bool) -> None:
         say(f"{len(judge.messages):,} would be sent, 0 still bad")
         return
     topics = {settings.topic(message.topic) for message in judge.messages}
-    await require_topics(settings, *sorted(topics))
+    await require_topics(settings, *sorted(topics), to_write=True)
     async with Outbox(settings) as outbox:
         await outbox.send(judge.messages)
     say(*summary(outbox.sent, settings))

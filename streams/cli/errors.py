@@ -44,6 +44,7 @@ class Commands(click.Group):
     _SAY_IT_ALL: ClassVar = {
         "streams.settings.SettingsError",
         "streams.kafka.broker.BrokerError",
+        "streams.kafka.permissions.NotAllowedError",
         "streams.kafka.topics.TopicError",
         "streams.kafka.compacted_view.MissingTopicError",
         "streams.kafka.compacted_view.ViewFailedError",
@@ -79,6 +80,8 @@ class Commands(click.Group):
         kind = type(error)
         if f"{kind.__module__}.{kind.__name__}" in self._SAY_IT_ALL:
             return str(error)
+        if kind.__module__.startswith("aiokafka") and "Authorization" in kind.__name__:
+            return f"not allowed by the broker's ACLs: {_one_line(error)}"
         if kind.__module__.startswith("aiokafka"):
             return f"Kafka: {_one_line(error)} (HOSO_BROKERS)"
         if isinstance(error, TimeoutError):

@@ -12,7 +12,7 @@ import click
 from schemas.topics import Topic
 from streams.cli.errors import ANSWER_IS_NO, Failure
 from streams.cli.events_file import TOPICS, Judge
-from streams.cli.running import load_settings, prepare_topics, require_topics, run, topics_on_broker
+from streams.cli.running import load_settings, prepare_topics, run, topics_to_read
 from streams.cli.sending import Outbox, summary
 from streams.cli.terminal import progress, say
 from streams.settings import Settings
@@ -54,7 +54,7 @@ def validate(file: Path, topic: str | None, registered: bool) -> None:
     Each bad line is named as FILE:LINE: reason: detail. Exit code 1 if there is any.
     """
     settings = load_settings()
-    agencies = run(registered_agencies(settings)) if registered else None
+    agencies = run(registered_agencies(settings), settings) if registered else None
     judge = _judge(file, settings, topic, agencies)
     count = len(judge.messages)
     say(f"{file}: {count:,} good, {len(judge.problems):,} bad")
@@ -75,7 +75,7 @@ def publish(file: Path, topic: str | None) -> None:
     ends. Missing topics are created unless HOSO_CREATE_TOPICS=false.
     """
     settings = load_settings()
-    run(_publish(file, settings, topic))
+    run(_publish(file, settings, topic), settings)
 
 
 async def _publish(file: Path, settings: Settings, topic: str | None) -> None:
@@ -83,8 +83,8 @@ async def _publish(file: Path, settings: Settings, topic: str | None) -> None:
     if judge.problems:
         say(f"{file}: {len(judge.problems):,} bad, nothing was sent", err=True)
         sys.exit(ANSWER_IS_NO)
-    await prepare_topics(settings)
     messages = judge.messages
+    await prepare_topics(settings, *{settings.topic(message.topic) for message in messages})
     with progress() as bar:
         task = bar.add_task("sending", total=len(messages))
         async with Outbox(settings) as outbox:
@@ -100,10 +100,8 @@ async def registered_agencies(settings: Settings) -> dict[str, frozenset[str]]:
     from streams.views.reference_data import Reference
 
     topics = [settings.topic(Topic.agencies), settings.topic(Topic.targets)]
-    there = await topics_on_broker(settings)
-    if not all(name in there for name in topics):
+    if not await topics_to_read(settings, *topics):
         return {}
-    await require_topics(settings, *topics)
     reference = Reference(settings)
     await reference.start()
     try:

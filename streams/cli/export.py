@@ -68,7 +68,7 @@ def openmetrics(first: date, last: date, definition: str | None, output: Path | 
     today = datetime.now(ZONE).date()
     if last >= today:
         raise Failure(f"--to {last} is not over yet: the last whole day is before {today}")
-    run(_openmetrics(settings, first, last, definition or settings.definition, output))
+    run(_openmetrics(settings, first, last, definition or settings.definition, output), settings)
 
 
 async def _openmetrics(

@@ -50,7 +50,7 @@ def load(directory: Path) -> None:
     is sent (exit code 1).
     """
     settings = load_settings()
-    run(_load(settings, directory))
+    run(_load(settings, directory), settings)
 
 
 async def _load(settings: Settings, directory: Path) -> None:
@@ -71,7 +71,7 @@ async def _load(settings: Settings, directory: Path) -> None:
     if faults:
         say(f"{directory}: {len(faults):,} known otherwise, nothing was sent", err=True)
         sys.exit(ANSWER_IS_NO)
-    await prepare_topics(settings)
+    await prepare_topics(settings, *{settings.topic(message.topic) for message in messages})
     with progress() as bar:
         task = bar.add_task("sending", total=len(messages))
         async with Outbox(settings) as outbox:

@@ -17,7 +17,7 @@ from schemas.explain import shorten
 from schemas.topics import REFERENCE_TOPICS, Topic
 from streams.cli.letters import read_letters
 from streams.cli.reference_files import Fault, Row
-from streams.cli.running import require_topics, topics_on_broker
+from streams.cli.running import topics_to_read
 from streams.cli.sending import Message
 from streams.cli.terminal import progress
 from streams.settings import Settings
@@ -87,11 +87,9 @@ async def read_known(settings: Settings) -> Known:
     from streams.views.reference_data import Reference
 
     topics = [*REFERENCE_TOPICS, Topic.catalogue, Topic.dead_letters]
-    there = await topics_on_broker(settings)
-    if not all(settings.topic(topic) in there for topic in topics):
+    if not await topics_to_read(settings, *map(settings.topic, topics)):
         return Known()
     name = settings.topic(Topic.catalogue)
-    await require_topics(settings, *map(settings.topic, topics))
     reference = Reference(settings)
     await reference.start()
     try:

@@ -88,7 +88,10 @@ def report(period: PeriodKind, as_of: AsOf | None, definition: str | None, form:
     figures (behind).
     """
     settings = load_settings()
-    run(_report(settings, period, as_of or settings.as_of, definition or settings.definition, form))
+    run(
+        _report(settings, period, as_of or settings.as_of, definition or settings.definition, form),
+        settings,
+    )
 
 
 @asynccontextmanager

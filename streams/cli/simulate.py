@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from schemas.topics import EVENT_TOPICS, REFERENCE_TOPICS
 from streams.cli.playing import DEFAULT_RATE, play
 from streams.cli.running import load_settings, prepare_topics, run
 from streams.cli.sending import Outbox, summary
@@ -42,7 +43,7 @@ def simulate(scenario: Scenario, rate: float | None) -> None:
     settings = load_settings()
     outbox = Outbox(settings)
     try:
-        run(_simulate(settings, scenario, rate, outbox))
+        run(_simulate(settings, scenario, rate, outbox), settings)
     except KeyboardInterrupt:
         say("stopped", err=True)
     say(*summary(outbox.sent, settings))
@@ -51,7 +52,7 @@ def simulate(scenario: Scenario, rate: float | None) -> None:
 async def _simulate(
     settings: Settings, scenario: Scenario, rate: float | None, outbox: Outbox
 ) -> None:
-    await prepare_topics(settings)
+    await prepare_topics(settings, *map(settings.topic, sorted(EVENT_TOPICS | REFERENCE_TOPICS)))
     with progress() as bar:
         task = bar.add_task(f"{scenario.name}", total=scenario.total)
         async with outbox:

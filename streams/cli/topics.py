@@ -26,7 +26,7 @@ def create() -> None:
     because no worker runs on that; other differences are yours to judge.
     """
     settings = load_settings()
-    sys.exit(run(_create(settings)))
+    sys.exit(run(_create(settings), settings))
 
 
 async def _create(settings: Settings) -> int:

@@ -11,7 +11,7 @@ import click
 
 from streams.cli import logs
 from streams.cli.errors import Failure
-from streams.cli.running import load_settings, run, topic_specs, topics_on_broker
+from streams.cli.running import load_settings, run, topic_specs, topics_of_a_worker
 from streams.settings import Settings, authority, without_effect
 
 logger = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ def worker() -> None:
     its own HOSO_WEB_PORT and HOSO_DATA_DIR.
     """
     settings = load_settings()
-    there = run(topics_on_broker(settings))
+    there = run(topics_of_a_worker(settings))
     from streams.runtime import process as worker_
     from streams.runtime.topic_gate import started_again
 

@@ -15,7 +15,12 @@ from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import (
+    KafkaError,
+    TopicAlreadyExistsError,
+    TopicAuthorizationFailedError,
+    for_code,
+)
 
 SUBMISSIONS = "submissions"
 PROCESSING = "processing"
@@ -186,6 +191,8 @@ async def _create(admin: AIOKafkaAdminClient, specs: Sequence[TopicSpec]) -> lis
         error = for_code(code)
         if code == 0:
             created.append(name)
+        elif error is TopicAuthorizationFailedError:
+            refused.append(f"not allowed to create topic {name}: ACL Create (HOSO_CREATE_TOPICS)")
         elif error is not TopicAlreadyExistsError:
             refused.append(f"{name}: {(message and message[0]) or error.__name__}")
     if refused:

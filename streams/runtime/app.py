@@ -6,7 +6,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from datetime import date, datetime
 from types import MappingProxyType
 from typing import Any
@@ -77,6 +77,10 @@ class HosoApp(faust.App):  # type: ignore[misc]  # Faust ships no types
     started_at: float
     topic_watch: TopicWatch
     topic_question: TopicQuestion
+    fatal: Callable[[str], None]
+    """Called with what only a restart can settle."""
+    watch: Callable[[], Coroutine[Any, Any, None]] | None = None
+    """What runs beside, from before the start is complete until the stop."""
     _rows: AIOKafkaProducer | None = None
 
     def _new_transport(self) -> Transport:
@@ -86,6 +90,8 @@ class HosoApp(faust.App):  # type: ignore[misc]  # Faust ships no types
         """Have views and producer running before the first partition is assigned."""
         await super().on_start()
         self.add_future(self.topic_watch.run())
+        if self.watch is not None:
+            self.add_future(self.watch())
         self._rows = AIOKafkaProducer(
             **self.settings.client_options(),
             acks="all",
@@ -211,6 +217,7 @@ def create_app(
     )
     app.settings = settings
     app.clock = clock
+    app.fatal = fatal
     app.started_at = time.monotonic()
     app.reference = Reference(settings)
     instruments = Instruments.of_worker(registry, settings)

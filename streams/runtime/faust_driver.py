@@ -8,15 +8,18 @@ from a partition as one message. Knows no counting rule.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from aiokafka.errors import GroupAuthorizationFailedError, TopicAuthorizationFailedError
 from faust import Schema
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, Message
 
 from streams.kafka.aiokafka_internals import leave_as_unpacked, read_committed
+from streams.kafka.permissions import may_not_join
 
 CHUNK_RECORDS = 4000
 """At most this many records are handed over, and kept in flight, together."""
@@ -45,6 +48,7 @@ FETCH_BYTES = 20_000
 stream of some thousand events a second is fetched a few records at a time, and the broker is busy
 with fetches: events then wait for it, and not for this process."""
 _QUIET_SECONDS = 1.0
+_REFUSED_SECONDS = 1.0
 
 
 class _ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Faust ships no types
@@ -84,10 +88,27 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # F
         fetcher._fetch_max_wait_ms = self._wait_ms
         return records
 
+    async def on_thread_stop(self) -> None:
+        # aiokafka's fetcher, closed while it waits before it tries a broker again, lets the
+        # CancelledError of that wait out (consumer/fetcher.py ``close``). The thread would end of
+        # it, and the stop wait for ever for what comes after.
+        with contextlib.suppress(asyncio.CancelledError):
+            await super().on_thread_stop()
+
     async def _fetch_records(self, consumer: Any, *args: Any, **kwargs: Any) -> Any:
         # Runs in the thread that also fills the fetcher, so nothing changes meanwhile.
         leave_as_unpacked(consumer)
-        return await super()._fetch_records(consumer, *args, **kwargs)
+        try:
+            return await super()._fetch_records(consumer, *args, **kwargs)
+        except TopicAuthorizationFailedError:
+            # The watch over the brokers names the right and ends the process, unless it is back
+            # by then. Nothing was handed over, so the next fetch begins where this one did.
+            await asyncio.sleep(_REFUSED_SECONDS)
+            return {}
+        except GroupAuthorizationFailedError:
+            # aiokafka's coordinator ends of it, and would not join again with the right back.
+            self.app.fatal(may_not_join(self.app.conf.id))
+            raise
 
 
 class _Consumer(driver.Consumer):  # type: ignore[misc]

@@ -13,9 +13,12 @@ from collections.abc import Iterator, Mapping
 import faust
 from prometheus_client import CollectorRegistry
 
+from streams.kafka.permissions import Needs, Right
 from streams.kafka.topic_metadata import TopicQuestion, TopicState
-from streams.kafka.topics import catalogue, create_missing
-from streams.runtime.app import create_app
+from streams.kafka.topics import DEAD_LETTERS, SHORT_NAMES, catalogue, create_missing
+from streams.runtime.app import create_app, exit_process
+from streams.runtime.broker_watch import BrokerWatch
+from streams.runtime.deadline import STOP_SECONDS, end_within
 from streams.runtime.topic_gate import TopicGate, handed_over, start_again
 from streams.settings import Settings
 from streams.state.stores import StoreInUseError
@@ -24,6 +27,8 @@ logger = logging.getLogger(__name__)
 
 
 CHANGELOGS = ("dossiers", "services")
+
+FAILED = 2
 
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
@@ -76,6 +81,29 @@ def hold_data(settings: Settings) -> Iterator[None]:
         yield
 
 
+def worker_needs(settings: Settings) -> Needs:
+    """What a worker does with each topic; it also joins the group ``HOSO_APP_ID``.
+
+    It reads what it takes in, writes misrouted records on to the right partition, and keeps its
+    rows in the changelogs and in the public output topic.
+    """
+    both = (Right.READ, Right.WRITE)
+    needs = dict.fromkeys(map(settings.topic, SHORT_NAMES), both)
+    needs |= dict.fromkeys(map(settings.changelog, CHANGELOGS), both)
+    return {**needs, settings.topic(DEAD_LETTERS): (Right.WRITE,)}
+
+
+class _Worker(faust.Worker):  # type: ignore[misc]  # Faust ships no types
+    async def stop(self) -> None:
+        # Faust waits here for the consumer, which waits for the group's coordinator.
+        end_within(
+            STOP_SECONDS,
+            0 if self._signal_stop_time else FAILED,
+            "what was not acknowledged is read again at the next start",
+        )
+        await super().stop()
+
+
 async def _topics(settings: Settings) -> Mapping[str, TopicState] | None:
     """Every topic of ours, once all are as they must be; None if told to end before that."""
     changelogs = [settings.changelog(table) for table in CHANGELOGS]
@@ -111,11 +139,10 @@ def run(settings: Settings) -> None:
     if topics is None:
         return
     app = create_app(settings, CollectorRegistry(), begun_with=topics, changed=start_again)
+    app.watch = BrokerWatch(settings, worker_needs(settings), exit_process).run
     # Faust would set up logging by itself, with a spinner, and at some levels with the root
     # logger at DEBUG; ours is set up already.
-    worker = faust.Worker(
-        app, loglevel=None, quiet=True, override_logging=False, redirect_stdouts=False
-    )
+    worker = _Worker(app, loglevel=None, quiet=True, override_logging=False, redirect_stdouts=False)
     worker.spinner = None  # it would write its escape codes even where there is no terminal
     tune_interpreter()
     worker.execute_from_commandline()

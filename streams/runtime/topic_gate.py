@@ -28,6 +28,7 @@ from prometheus_client import CollectorRegistry, exposition
 from streams.kafka.topic_metadata import TopicState
 from streams.metrics.catalogue import Instruments
 from streams.processing.topic_watch import LOOK_SECONDS, Ask, wrong_topics
+from streams.runtime.deadline import STOP_SECONDS, end_within
 from streams.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -97,9 +98,14 @@ class TopicGate:
         """
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
+
+        def told() -> None:
+            stop.set()  # but a broker that is asked may not answer for long
+            end_within(STOP_SECONDS, 0, "nothing was begun yet")
+
         for number in (signal.SIGTERM, signal.SIGINT):
             with contextlib.suppress(NotImplementedError, RuntimeError):
-                loop.add_signal_handler(number, stop.set)
+                loop.add_signal_handler(number, told)
         runner: web.AppRunner | None = None
         try:
             while not stop.is_set():

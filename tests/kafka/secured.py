@@ -6,9 +6,15 @@ test gives them with :meth:`SecuredKafka.allow`, and no other. Certificates are 
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+from aiokafka.client import AIOKafkaClient
+from aiokafka.protocol.admin import CreateAclsRequest, DeleteAclsRequest
 
 from streams.kafka.broker import HOST
 from tests.kafka.apache import ApacheKafka, KafkaUnavailableError, _free_ports
@@ -93,6 +99,11 @@ class Certificates:
         )
 
 
+_KINDS = {"topic": 2, "group": 3, "cluster": 4}
+_OPERATIONS = {"Read": 3, "Write": 4, "Create": 5, "Describe": 8}
+_LITERAL, _ALLOW = 3, 3
+
+
 class SecuredKafka(ApacheKafka):
     """See the module. Clients of the plain listener, ``bootstrap``, may do everything."""
 
@@ -105,23 +116,27 @@ class SecuredKafka(ApacheKafka):
         """``host:port`` of a listener by its name."""
         return f"{HOST}:{self._listeners[listener]}"
 
-    def allow(self, user: str, *rights: str) -> None:
-        """Give a user rights as kafka-acls takes them, e.g. "--topic x --operation Read"."""
-        self._acls("--add", user, rights)
+    def allow(self, user: str, operation: str, kind: str, *names: str) -> None:
+        """Give a user a right, e.g. ``allow("worker", "Read", "topic", "hoso.submissions")``."""
+        asyncio.run(self._acls(CreateAclsRequest, user, operation, kind, names))
 
-    def deny(self, user: str, *rights: str) -> None:
-        """Take rights away that :meth:`allow` gave."""
-        self._acls("--remove", user, rights, "--force")
+    def deny(self, user: str, operation: str, kind: str, *names: str) -> None:
+        """Take a right away that :meth:`allow` gave."""
+        asyncio.run(self._acls(DeleteAclsRequest, user, operation, kind, names))
 
-    def _acls(self, what: str, user: str, rights: tuple[str, ...], *more: str) -> None:
-        for right in rights:
-            process = self._java(
-                0,
-                *("kafka.admin.AclCommand", "--bootstrap-server", self.bootstrap, what, *more),
-                *("--allow-principal", f"User:{user}", *right.split()),
-            )
-            if process.wait(60) != 0:
-                raise AssertionError(f"kafka-acls refuses {right!r}: {self._log_tail(0)}")
+    async def _acls(
+        self, what: Any, user: str, operation: str, kind: str, names: Sequence[str]
+    ) -> None:
+        client = AIOKafkaClient(bootstrap_servers=self.bootstrap)
+        await client.bootstrap()
+        try:
+            for name in names:
+                acl = (_KINDS[kind], name, _LITERAL, f"User:{user}", "*")
+                answer = await client.send(0, what(*acl, _OPERATIONS[operation], _ALLOW))
+                results = answer.get_item(answer.SCHEMA.names[1])
+                assert all(result[0] == 0 for result in results), answer
+        finally:
+            await client.close()
 
     def _properties(self, node: int) -> dict[str, object]:
         usual = super()._properties(node)
