@@ -119,7 +119,8 @@ class Log:
 class Progress:
     """How far the workers have taken in the event topics, by the marks in their changelogs.
 
-    A mark has the key ``" <topic>"`` and the next offset to take in (docs/adr/0002).
+    A mark has the key ``" <topic>"`` and the next offset to take in (docs/adr/0002), and behind
+    it the identity of the topic where the broker tells one.
     """
 
     def __init__(
@@ -132,6 +133,8 @@ class Progress:
             TopicPartition(topic, n): 0 for topic in changelogs for n in range(partitions)
         }
         self._searched = False
+        self._noted: Ends = {}
+        """The offset of the mark that is newest of those seen, by what it speaks of."""
 
     async def start(self) -> None:
         """Connect."""
@@ -183,6 +186,10 @@ class Progress:
             topic = key[1:].decode()
             tp = TopicPartition(topic, record.partition)
             if tp in self.reached:
-                self.reached[tp] = max(self.reached[tp], int(value))
+                # The newest mark and not the greatest: it begins anew with a topic that was made
+                # anew (its identity stands behind the offset). The search goes backwards.
+                if record.offset > self._noted.get(tp, -1):
+                    self._noted[tp] = record.offset
+                    self.reached[tp] = int(value.split()[0])
                 found.append((TopicPartition(record.topic, record.partition), topic))
         return found

@@ -275,12 +275,13 @@ def take_in(
     chunk.close()
     _write_rows(writes, chunk, partition)
     if records:
-        mark = Outgoing(progress_key(topic_name), encode_progress(records[-1].offset + 1))
+        next_offset, identity = records[-1].offset + 1, partition.sources.get(topic_name, "")
+        mark = Outgoing(progress_key(topic_name), encode_progress(next_offset, identity))
         # Of every topic: of the event topics for the gap fence, of all for the lag that is left.
         (writes.services if topic is Topic.catalogue else writes.dossiers).append(mark)
         if topic in EVENT_TOPICS:
             # Never back: what is read again is in the rows already.
-            reached = max(partition.marks.get(topic_name, 0), records[-1].offset + 1)
+            reached = max(partition.marks.get(topic_name, 0), next_offset)
             partition.marks[topic_name] = reached
             writes.months += marks({topic_name: reached})
     return writes

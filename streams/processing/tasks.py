@@ -72,6 +72,8 @@ class Tables:
         self.owned: dict[int, Owned] = {}
         self._prepared: dict[int, Partition] = {}
         """What :meth:`prepare` has opened and nobody has been assigned yet."""
+        self.sources: Mapping[str, str] = {}
+        """Source topic → its identity, where the broker tells it; to be set before the start."""
         self.in_touch: Callable[[], bool] = lambda: True
         """Whether the group still counts on this worker; if not, others may own its partitions."""
         self._assigned = False
@@ -93,6 +95,7 @@ class Tables:
         numbers = range(self._settings.partitions)
         for number in (n for n in numbers if (directory / str(n)).is_dir()):
             self._prepared[number] = partition = Partition(number, self._open_store(number))
+            partition.sources = self.sources
             try:
                 await self._in_slices(partition.restore())
             except DAMAGE as damage:
@@ -125,6 +128,7 @@ class Tables:
                 try:
                     if partition is None:
                         partition = Partition(number, self._open_store(number))
+                        partition.sources = self.sources
                     owned = self.owned[number] = Owned(number, partition)
                     owned.unchecked = partition.keeping
                     self._begin_progress(partition)
@@ -443,6 +447,18 @@ class Tables:
         owned.positions = dict(ends)
         partition.kept_months.keep(self._logs["months"], ends["months"])
         owned.disturbed = False
+        for topic, offset in partition.restart_sources().items():
+            logger.error(
+                "%s[%d] is another topic than the one that was read up to offset %d: reading it "
+                "from its beginning",
+                topic,
+                owned.number,
+                offset,
+            )
+            owned.next.pop(topic, None)
+            if topic in self._events:
+                partition.marks.setdefault(topic, 0)
+            owned.unrepaired = True  # its mark in the public topic says too much
         for topic, offset in partition.progress.items():
             owned.next[topic] = max(owned.next.get(topic, 0), offset)
         repaired = await self._repair(owned) if owned.unrepaired else 0
@@ -505,7 +521,11 @@ class Tables:
             months=month_rows(partition, partition.unpublished() | unread),
         )
         repaired = len(writes.dossiers) + len(writes.services) + len(writes.months)
-        reached = {topic: at for topic in self._events if (at := partition.progress.get(topic, 0))}
+        reached = {
+            topic: at
+            for topic in self._events
+            if (at := partition.progress.get(topic, 0)) or topic in partition.marks
+        }
         if writes.months or partition.marks != reached:
             # Rows that a mark is to speak of stand before it; another's mark is not to be trusted.
             writes.months += marks(reached)

@@ -222,6 +222,9 @@ def create_app(
     app.reference = Reference(settings)
     instruments = Instruments.of_worker(registry, settings)
     app.tables_ = Tables(settings, app.writer, fatal)
+    app.tables_.sources = {
+        name: str(topic.identity) for name, topic in begun_with.items() if topic.identity
+    }
     heartbeat = Heartbeat(SESSION_SECONDS)
     app.tables_.in_touch = lambda: heartbeat.in_touch
     app.topic_question = TopicQuestion(settings.client_options())

@@ -62,9 +62,18 @@ def is_progress(key: bytes) -> bool:
     return key.startswith(b" ")
 
 
-def encode_progress(next_offset: int) -> bytes:
-    """The next offset to take in; every row of the records before it is in the log."""
-    return b"%d" % next_offset
+def encode_progress(next_offset: int, identity: str = "") -> bytes:
+    """The next offset to take in; every row of the records before it is in the log.
+
+    ``identity``: of which topic of that name, for another one has other records at its offsets.
+    """
+    return f"{next_offset} {identity}".rstrip().encode()
+
+
+def decode_progress(row: bytes) -> tuple[int, str]:
+    """The inverse of :func:`encode_progress`."""
+    offset, _, identity = row.decode().partition(" ")
+    return int(offset), identity
 
 
 def encode_dossier(dossier: Dossier) -> bytes:

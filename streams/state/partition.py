@@ -11,7 +11,7 @@ derived: restored where the store keeps them (:mod:`streams.state.ledger_store`)
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import NamedTuple
 
@@ -36,6 +36,7 @@ from streams.state.codecs import (
     decode_agency_seen,
     decode_dossier,
     decode_listings,
+    decode_progress,
     decode_taken_in,
     encode_dossier,
     encode_listing,
@@ -110,6 +111,10 @@ class Partition:
         self.kept_months = KeptMonths(dossiers)
         self.progress: dict[str, int] = {}
         """Source topic → the next offset to take in, as its changelog has it."""
+        self.sources: Mapping[str, str] = {}
+        """Source topic → its identity now, where the broker tells it."""
+        self._progress_of: dict[str, str] = {}
+        """Source topic → the identity of the topic that ``progress`` speaks of, where known."""
         self.marks: dict[str, int] = {}
         """Source topic → how far the public rows go, by their newest mark as far as is known."""
         self._unmerged_dossiers: set[bytes] = set()
@@ -147,6 +152,7 @@ class Partition:
         self.published.clear()
         self.kept_months.forget()
         self.progress.clear()
+        self._progress_of.clear()
         self.marks.clear()
         self._unmerged_dossiers.clear()
         self._unmerged_listings.clear()
@@ -283,19 +289,39 @@ class Partition:
         return position
 
     def _advance(self, key: bytes, row: bytes) -> None:
-        self.advance(key[1:].decode(), int(row))
+        self._advance_to(key[1:].decode(), *decode_progress(row))
 
     def advance(self, topic: str, offset: int) -> None:
         """Everything of ``topic`` before ``offset`` is taken in, and its rows are in the logs.
 
         Kept beside the rows, because a store on disk spares reading the changelog that says it.
         """
-        known = self.progress.get(topic)
-        if known is None:
-            known = int(self.dossiers.marked(progress_key(topic)) or 0)
-        self.progress[topic] = max(known, offset)
+        self._advance_to(topic, offset, self.sources.get(topic, ""))
+
+    def _advance_to(self, topic: str, offset: int, identity: str) -> None:
+        if topic not in self.progress:
+            kept = self.dossiers.marked(progress_key(topic)) or b"0"
+            self.progress[topic], self._progress_of[topic] = decode_progress(kept)
+        known, of = self.progress[topic], self._progress_of.get(topic, "")
+        if identity and of and identity != of:
+            known = -1  # another topic of that name: its offsets are others
         if offset > known:
-            self.dossiers.mark(progress_key(topic), encode_progress(offset))
+            self.progress[topic], self._progress_of[topic] = offset, identity or of
+            self.dossiers.mark(progress_key(topic), encode_progress(offset, identity or of))
+
+    def restart_sources(self) -> dict[str, int]:
+        """Begin anew with topics that are not those that were read, and say how far they had been.
+
+        To be called when all of the changelogs has been read.
+        """
+        other = {
+            topic: self.progress[topic]
+            for topic, identity in self.sources.items()
+            if self._progress_of.get(topic) not in ("", None, identity)
+        }
+        for topic in other:
+            self.advance(topic, 0)
+        return other
 
     def unmerged(self) -> tuple[dict[bytes, bytes], dict[bytes, bytes]]:
         """Dossier and service rows whose last changelog record lacks facts that are known.

@@ -141,6 +141,28 @@ async def test_more_partitions_under_a_running_worker_are_noticed(site: Site) ->
     await right_again(site, worker, ["processing"])
 
 
+async def test_a_topic_made_anew_while_no_worker_ran_is_read_from_its_beginning(
+    site: Site,
+) -> None:
+    """Though it has more records than the old one had: offsets alone do not tell them apart."""
+    worker = await running(site)
+    await worker.stop()
+    name = site.topic("submissions")
+    await delete(site, name)
+    await create(site, name, PARTITIONS)
+    others = [submitted(f"OTHER{n}") for n in range(50)]
+    await site.send(others)
+    worker = site.worker()
+    await worker.ready()
+    await site.settled_on(Register([registered(), *EVENTS, *others]))
+    assert "is another topic than the one that was read up to offset 30" in worker.log
+    await worker.stop()
+    worker = site.worker()
+    await worker.ready()
+    await site.settled_on(Register([registered(), *EVENTS, *others]))
+    assert "is another topic" not in worker.log
+
+
 @pytest.mark.parametrize("topic", ["catalogue", "agency-months", "dossiers", "services"])
 async def test_whichever_topic_is_deleted_the_figures_come_back(site: Site, topic: str) -> None:
     worker = await running(site)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import msgspec
+import pytest
 
 from streams.domain.catalogue import Listing
 from streams.domain.definitions import COLUMNS
@@ -15,10 +16,12 @@ from streams.state.codecs import (
     AgencyMonth,
     decode_agency_month,
     decode_agency_seen,
+    decode_progress,
     encode_agency_month,
     encode_dossier,
     encode_listing,
     listing_key,
+    progress_key,
     row_key,
 )
 from streams.state.partition import Chunk, DossierFact, Partition, Seen
@@ -193,3 +196,39 @@ def test_no_row_comes_near_what_a_record_may_have() -> None:
     key = len(listing_key(row_key(code, code), 738_000))
     for size in (len(dossier), len(listing), len(row)):
         assert size + key < BATCH_BYTES
+
+
+# Marks of topics that were created anew
+
+
+def marks(topic: str, *rows: bytes) -> list[tuple[bytes, bytes]]:
+    return [(progress_key(topic), row) for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("rows", "now", "begun_anew", "progress"),
+    [
+        ([b"7 one"], "one", {}, 7),
+        ([b"7 one"], "other", {"t": 7}, 0),
+        ([b"7 one", b"3 other"], "other", {}, 3),  # and that is known already
+        ([b"7 one", b"3 other", b"5 other"], "other", {}, 5),
+        ([b"7 one", b"3 one"], "one", {}, 7),  # of a worker that had lost the partition
+        ([b"7"], "one", {}, 7),  # of a version that did not say
+        ([b"7", b"9 one"], "one", {}, 9),
+        ([b"7 one"], "", {}, 7),  # a broker that tells no identities
+        ([], "one", {}, 0),
+    ],
+)
+def test_a_topic_that_was_created_anew_is_read_from_its_beginning(
+    rows: list[bytes], now: str, begun_anew: dict[str, int], progress: int
+) -> None:
+    partition = Partition(0, MemoryStore())
+    partition.sources = {"t": now} if now else {}
+    partition.advance("t", 0)
+    partition.absorb_dossiers(marks("t", *rows))
+    assert partition.restart_sources() == begun_anew
+    assert partition.progress["t"] == progress
+    assert partition.restart_sources() == {}
+    assert decode_progress(partition.dossiers.marked(progress_key("t")) or b"0")[0] == progress
+    partition.advance("t", 100)
+    assert partition.progress["t"] == 100
