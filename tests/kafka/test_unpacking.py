@@ -9,58 +9,25 @@ import hashlib
 import re
 import struct
 import tracemalloc
-import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from random import Random
 from typing import Any
 from uuid import uuid4
 
-import cramjam
 import pytest
 from aiokafka import TopicPartition
 from aiokafka.consumer import fetcher
-from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.legacy_records import LegacyRecordBatchBuilder
-from aiokafka.record.util import calc_crc32c
 
 import streams
 from streams.kafka import unpacking
 from streams.kafka.aiokafka_internals import leave_as_unpacked
 from streams.kafka.unpacking import Cut, unreadable_within
+from tests.kafka.batches import CODECS, Headers, at, batch, sealed, with_header_name
 
-CODECS = {"none": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
 UNCOMMITTED = 0
 assert leave_as_unpacked, "importing it is what puts the unpacking into aiokafka"
-
-Headers = list[tuple[str, bytes | None]]
-
-
-def batch(
-    values: Iterable[bytes | None],
-    base: int = 0,
-    codec: str = "none",
-    key: bytes | None = b"H56",
-    headers: Headers | None = None,
-) -> bytes:
-    """A batch of the format v2 as a broker would send it."""
-    builder = DefaultRecordBatchBuilder(
-        2, CODECS[codec], is_transactional=0, producer_id=-1, producer_epoch=-1, base_sequence=-1,
-        batch_size=1 << 40,
-    )  # fmt: skip
-    for offset, value in enumerate(values):
-        builder.append(offset, 1_700_000_000_000, key, value, headers or [])
-    return at(bytes(builder.build()), base)
-
-
-def at(raw: bytes, base: int) -> bytes:
-    """The batch with another base offset, as the broker assigns it; no checksum covers it."""
-    return struct.pack(">q", base) + raw[8:]
-
-
-def sealed(raw: bytes | bytearray) -> bytes:
-    """The batch with the checksum that its bytes have."""
-    return bytes(raw[:17]) + struct.pack(">I", calc_crc32c(bytes(raw[21:]))) + bytes(raw[21:])
 
 
 def fetched(data: bytes, position: int = 0, tp: TopicPartition | None = None) -> Any:
@@ -121,19 +88,7 @@ def test_records_of_every_codec_are_read_as_they_were_sent(codec: str) -> None:
 def test_a_header_name_that_is_not_utf8_is_kept_escaped_and_means_nothing(
     codec: str, raw: bytes, name: str
 ) -> None:
-    plain = batch([b"1", b"2"], headers=[("N" * len(raw), b"x")]).replace(b"N" * len(raw), raw)
-    body = plain[61:]
-    packed = {
-        "none": lambda: body,
-        "gzip": lambda: zlib.compress(body, wbits=31),
-        "snappy": lambda: bytes(cramjam.snappy.compress_raw(body)),
-        "lz4": lambda: bytes(cramjam.lz4.compress(body)),
-        "zstd": lambda: bytes(cramjam.zstd.compress(body)),
-    }[codec]()
-    data = bytearray(plain[:61] + packed)
-    data[8:12] = struct.pack(">i", len(data) - 12)
-    data[22] |= CODECS[codec]
-    records = list(fetched(sealed(data) + batch([b"3"], 2)))
+    records = list(fetched(with_header_name([b"1", b"2"], raw, codec) + batch([b"3"], 2)))
     assert offsets(records) == [0, 1, 2]
     assert [r.headers for r in records] == [((name, b"x"),), ((name, b"x"),), ()]
     assert [r.value for r in records] == [b"1", b"2", b"3"]
