@@ -37,6 +37,7 @@ from streams.kafka.topics import (
     SUBMISSIONS,
     TARGETS,
 )
+from streams.kafka.unpacking import unreadable_within
 from streams.settings import Settings
 
 _LOOK_AGAIN_SECONDS = 0.7
@@ -161,6 +162,13 @@ class Audit:
             f"{reached}: it is not the topic that they read"
             for tp, reached in sorted(self._workers.reached.items())
             if reached > ends[tp]
+        ]
+        outcome.unvouched += [
+            f"{tp.topic}[{tp.partition}]: records from {one.first} to {one.next - 1} can't be "
+            f"read: {one.why}"
+            for log in (self._events_log, self._reference_log, self._dead_log)
+            for tp in log.partitions
+            for one in unreadable_within(tp, 0, log.position[tp])
         ]
         outcome.seconds = time.monotonic() - started
         return outcome

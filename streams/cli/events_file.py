@@ -141,7 +141,7 @@ class Judge:
             if topic is Topic.agencies and self.agencies is not None:
                 self.agencies.pop(key.decode(), None)
             return Message(topic, key, None)
-        event = decode(topic, value)
+        event = decode(topic, value, (), key)
         if isinstance(event, Rejection):
             return event
         if derive:

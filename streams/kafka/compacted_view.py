@@ -18,7 +18,6 @@ from typing import Any, Generic, Self, TypeVar
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import (
-    CorruptRecordException,
     KafkaError,
     KafkaTimeoutError,
     OffsetOutOfRangeError,
@@ -234,11 +233,6 @@ class CompactedView(Generic[K, V]):
                 except OffsetOutOfRangeError:
                     logger.warning("records of %s are gone, reading all again", self._topics)
                     self._reload = True
-                except CorruptRecordException:
-                    # aiokafka has by now skipped the good records that came before the bad one.
-                    logger.warning("corrupt records of %s, reading all again", self._topics)
-                    self._reload = True
-                    await asyncio.sleep(_RETRY_SECONDS)
                 except KafkaError as error:
                     if not error.retriable and not isinstance(error, KafkaTimeoutError):
                         raise

@@ -86,6 +86,15 @@ def unreadable_within(tp: TopicPartition, start: int, end: int) -> list[Unreadab
     return [one for one in found if one.first < end and one.next > start]
 
 
+def unreadable_offsets(tp: TopicPartition, start: int, end: int) -> int:
+    """How many offsets those are, each counted once."""
+    count = 0
+    for one in unreadable_within(tp, start, end):
+        count += max(0, min(one.next, end) - max(one.first, start))
+        start = max(start, one.next)
+    return count
+
+
 def _report(tp: TopicPartition, first: int, next_: int, why: str) -> None:
     known = unreadable.setdefault(tp, {})
     if first not in known:

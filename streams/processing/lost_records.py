@@ -1,8 +1,11 @@
-"""Records that were removed from a log before this worker had read them.
+"""Records that were removed from a log before this worker had read them, or that can't be read.
 
 Retention, DeleteRecords, a disk that was lost: the log begins later than it did, and what lay
 before is gone for good. Offsets within the log that no record has are none of that: transaction
 markers, records of aborted transactions. Only the beginning of the log tells one from the other.
+
+A damaged batch, or one of an unknown codec, is passed where it is unpacked
+(:mod:`streams.kafka.unpacking`), which names it; its records are counted here.
 
 The count is of this process. Durably, the audit says what an event topic has lost (docs/audit.md).
 """
@@ -17,6 +20,7 @@ from typing import Any
 from aiokafka import TopicPartition
 
 from streams.kafka.consumers import plain_consumer
+from streams.kafka.unpacking import unreadable_offsets
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +39,7 @@ def removed(start: int, end: int, log_start: int) -> int:
 
 
 class LostRecords:
-    """Counts what was removed, each offset once."""
+    """Counts what was removed or can't be read, each offset once."""
 
     def __init__(
         self, log_start: Callable[[At], Awaitable[int]], count: Callable[[At, int], None]
@@ -53,8 +57,12 @@ class LostRecords:
         start = max(start, self._counted_to.get(at, 0))
         if start >= end:
             return
-        lost = removed(start, end, await self._log_start(at))
+        begins = await self._log_start(at)
+        lost = removed(start, end, begins)
+        damaged = unreadable_offsets(TopicPartition(*at), max(start, begins), end)
         self._counted_to[at] = end
+        if damaged:
+            self._count(at, damaged)
         if lost:
             logger.error(
                 "%s[%d]: %d records from offset %d on were removed before they were read",

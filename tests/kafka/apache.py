@@ -193,6 +193,10 @@ class ApacheKafka:
             "log.cleaner.dedupe.buffer.size": 4 << 20,
         }
 
+    def segments(self, topic: str, partition: int, node: int = 0) -> list[Path]:
+        """The files in which a node keeps the records of a partition."""
+        return sorted((self._home(node) / "data" / f"{topic}-{partition}").glob("*.log"))
+
     def _home(self, node: int) -> Path:
         return self._directory / f"node-{node}"
 

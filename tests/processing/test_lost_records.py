@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from aiokafka import TopicPartition
 
+from streams.kafka import unpacking
+from streams.kafka.unpacking import Unreadable
 from streams.processing.lost_records import LostRecords, removed
 
 AT = "hoso.submissions", 3
@@ -42,3 +45,17 @@ async def test_an_offset_is_counted_once_however_often_it_is_met() -> None:
     await lost.note(AT, 10, 17)
     await lost.note(AT, 18, 19)  # a marker
     assert (counted, asked) == ([5, 2], 3)
+
+
+async def test_offsets_that_cannot_be_read_are_lost_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = {12: Unreadable(12, 15, "its checksum is wrong"), 13: Unreadable(13, 16, "as before")}
+    monkeypatch.setitem(unpacking.unreadable, TopicPartition(*AT), found)
+    counted: list[int] = []
+
+    async def begins(_: tuple[str, int]) -> int:
+        return 11
+
+    lost = LostRecords(begins, lambda _, records: counted.append(records))
+    await lost.note(AT, 10, 14)
+    await lost.note(AT, 10, 20)
+    assert counted == [2, 1, 2]

@@ -142,14 +142,14 @@ async def test_every_record_that_a_broker_accepts_counts_or_is_a_dead_letter(sit
     await again.ready()
     await site.settled_on(register)
     assert again.alive
-    code, said = await _hoso(site, "audit")
+    code, said = await hoso(site, "audit")
     assert code == 0, said
-    code, said = await _hoso(site, "dead-letters", "replay", "--dry-run")
+    code, said = await hoso(site, "dead-letters", "replay", "--dry-run")
     assert "only its beginning was kept" in said
     assert "3145728 sha256:" in said
 
 
-async def _hoso(site: Site, *arguments: str) -> tuple[int, str]:
+async def hoso(site: Site, *arguments: str) -> tuple[int, str]:
     environment = {
         "HOSO_BROKERS": site.broker.bootstrap,
         "HOSO_TOPIC_PREFIX": site.prefix,
