@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import click
 
-from streams.cli.terminal import say
+from streams.cli.terminal import say, write_anything
 
 ANSWER_IS_NO = 1
 COULD_NOT_RUN = 2
@@ -54,6 +54,7 @@ class Commands(click.Group):
 
     def make_context(self, *args: Any, **extra: Any) -> click.Context:
         """As click, with a wrong option of the group itself named in one line."""
+        write_anything()
         try:
             return super().make_context(*args, **extra)
         except click.UsageError as error:

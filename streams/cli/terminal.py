@@ -8,6 +8,7 @@ and no character of it reaches the terminal that does anything but show itself.
 from __future__ import annotations
 
 import csv
+import io
 import json
 import re
 import sys
@@ -57,6 +58,16 @@ def plain(text: str) -> str:
     return "".join(c if _shows_itself(c) else ascii(c)[1:-1] for c in text)
 
 
+def write_anything() -> None:
+    """Let stdout and stderr take any text: what their encoding lacks is written as ``\\u1ed9``.
+
+    Names are Vietnamese wherever this runs, also where the output is ASCII or Latin-1.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors != "backslashreplace":
+            stream.reconfigure(errors="backslashreplace")
+
+
 def say(*lines: str, err: bool = False) -> None:
     """Print each of ``lines`` as a line of its own, to stdout or stderr."""
     for line in lines:
@@ -80,7 +91,14 @@ def _json_escaped(character: str) -> str:
 
 def say_json(value: Any, indent: int | None = None) -> None:
     """Print ``value`` to stdout as JSON."""
-    click.echo(json_text(value, indent))
+    text = json_text(value, indent)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        text = json.dumps(
+            value, indent=indent, separators=(",", ":") if indent is None else None
+        )  # the same value, in ASCII
+    click.echo(text)
 
 
 def say_csv(rows: Iterable[Mapping[str, Any]]) -> None:
