@@ -132,7 +132,7 @@ class WebServer(Service):  # type: ignore[misc]  # mode ships no types
         lag = sum(self._worker.lag().values())
         if not lag:
             self._caught_up_at = now
-        taken_in, progress = self._worker.progress()
+        processed, progress = self._worker.progress()
         stale = now - max(progress, self._caught_up_at)
         failed = self._failed()
         healthy = not failed and stale <= STALE_SECONDS
@@ -140,7 +140,7 @@ class WebServer(Service):  # type: ignore[misc]  # mode ships no types
             {
                 "healthy": healthy,
                 "lag": lag,
-                "taken_in": taken_in,
+                "processed": processed,
                 "seconds_since_progress": round(stale, 1),
                 "failed": failed,
             },

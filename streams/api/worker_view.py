@@ -21,10 +21,10 @@ class NotReadyError(Exception):
 class Progress(NamedTuple):
     """What a worker has done so far."""
 
-    taken_in: int
+    processed: int
     """Records finished with, of all topics."""
     at: float
-    """When it last took in a chunk or got on with a recovery, on the monotonic clock."""
+    """When it last processed a chunk or got on with a restore, on the monotonic clock."""
 
 
 class Readiness(NamedTuple):
@@ -37,7 +37,7 @@ class Readiness(NamedTuple):
     """The partitions that it owns."""
     recovering: list[int]
     """Those of them whose figures are not shown yet."""
-    unexplained: dict[str, int]
+    unaccounted: dict[str, int]
     """``topic[partition]`` → offsets moved past without an outcome."""
     recovery: dict[str, float]
     """Rows read, rows repaired and seconds of the last recovery."""
@@ -59,7 +59,7 @@ class WorkerView(Protocol):
         """The as-of day (an ordinal) where a question names none."""
 
     def lag(self) -> Mapping[tuple[str, int], int]:
-        """(topic, partition) → records that the broker has and the worker has not taken in."""
+        """(topic, partition) → records that the broker has and the worker has not processed."""
 
     def progress(self) -> Progress: ...
 

@@ -1,4 +1,5 @@
-"""The parts of aiokafka that hoso reaches into: how records are unpacked and handed over.
+"""The parts of aiokafka that hoso reaches into: how records are unpacked and handed over, positions
+and leader epochs.
 
 Importing this module makes every consumer of the process unpack with
 :mod:`streams.kafka.unpacking`. Whoever builds one imports it (``tests/kafka/test_unpacking.py``).
@@ -10,6 +11,7 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.consumer import fetcher
+from aiokafka.protocol.fetch import FetchRequest
 
 from streams.kafka.unpacking import Batches
 
@@ -74,3 +76,43 @@ def read_committed(consumer: AIOKafkaConsumer) -> AIOKafkaConsumer:
         raise RuntimeError("too late: the consumer has been started")
     consumer._isolation_level = "read_committed"
     return consumer
+
+
+_EPOCH_AT, _MAGIC_AT = slice(12, 16), 16
+"""Where a record batch has its leader epoch, and its version: 2 since Kafka 0.11."""
+
+
+def note_leader_epochs(consumer: AIOKafkaConsumer) -> dict[tuple[str, int], int]:
+    """(topic, partition) → the leader epoch of the first batch fetched last; kept up to date.
+
+    A batch says under which leader it was written, and aiokafka drops it. For a consumer that has
+    not been started.
+    """
+    epochs: dict[tuple[str, int], int] = {}
+    send = consumer._client.send
+
+    async def noting(node_id: Any, request: Any, **options: Any) -> Any:
+        response = await send(node_id, request, **options)
+        if isinstance(request, FetchRequest):
+            for topic, partitions in response.topics:
+                for number, *_, batches in partitions:
+                    if batches and len(batches) > _MAGIC_AT and batches[_MAGIC_AT] == 2:
+                        epoch = int.from_bytes(batches[_EPOCH_AT], signed=True)
+                        epochs[topic, number] = epoch
+        return response
+
+    consumer._client.send = noting
+    return epochs
+
+
+def positions(consumer: AIOKafkaConsumer) -> dict[TopicPartition, int]:
+    """Where a consumer goes on in each assigned partition that it has found its place in.
+
+    Its own ``position`` waits for those that it has not. To be called where the consumer runs.
+    """
+    subscription = consumer._subscription.subscription
+    assignment = subscription.assignment if subscription is not None else None
+    if assignment is None:
+        return {}
+    states = ((tp, assignment.state_value(tp)) for tp in assignment.tps)
+    return {tp: state.position for tp, state in states if state and state.has_valid_position}

@@ -100,6 +100,10 @@ class CompactedView(Generic[K, V]):
         """What ended the view for good; None while it follows, also through broker outages."""
         return self._failed
 
+    def position(self, tp: TopicPartition) -> int:
+        """The offset before which every record of a partition is in the entries."""
+        return self._applied.get(tp, 0)
+
     @property
     def lag(self) -> int:
         """Committed records the broker is known to have that are not in the entries yet."""

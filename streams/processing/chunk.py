@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple
 
 from schemas.admission import TOLERANCE_MS, admit
 from schemas.decoder import MAX_VALUE_BYTES, Reason, Rejection, decode, too_large
@@ -36,15 +36,17 @@ from schemas.topics import EVENT_TOPICS, Topic
 from streams.domain import dossier
 from streams.domain.catalogue import Listing
 from streams.domain.dossier import Step, Submission
-from streams.kafka.batch_writer import Headers, Outgoing
+from streams.kafka.batch_writer import Outgoing
+from streams.kafka.log import Record
 from streams.kafka.partitioner import partition_for
 from streams.processing.dead_letter import dead_letter
 from streams.state.codecs import (
+    Checkpoint,
     agency_month_key,
+    checkpoint_key,
     encode_agency_month,
-    encode_progress,
+    encode_checkpoint,
     encode_taken_in,
-    progress_key,
     taken_in_key,
 )
 from streams.state.partition import Chunk, DossierFact, Partition
@@ -54,17 +56,6 @@ Outcome = Literal["applied", "duplicate", "superseded", "rejected", "forwarded"]
 
 MENDABLE = frozenset({Reason.unknown_agency, Reason.source_not_allowed})
 """Reasons that newer reference data may lift: worth a second look before they stand."""
-
-
-class Record(Protocol):
-    """What the pipeline needs of a consumed record (aiokafka's ConsumerRecord has it)."""
-
-    offset: int
-    timestamp: int | None
-    """The broker's, ms since the epoch; anything at all where the topic keeps the producer's."""
-    key: bytes | None
-    value: bytes | None
-    headers: Headers
 
 
 class Tombstone(NamedTuple):
@@ -207,11 +198,12 @@ def take_in(
     records: Sequence[Record],
     verdicts: Iterable[Verdict],
     agencies: Mapping[str, frozenset[str]],
+    checkpoint: Checkpoint,
 ) -> Writes:
     """Merge what was accepted into ``partition`` and say what must be written.
 
     ``records`` are one chunk of ``topic`` (``topic_name`` in full), in offset order, with a
-    verdict each.
+    verdict each. ``checkpoint`` holds once all of it is written; it is written after it.
     """
     writes = Writes()
     chunk = Chunk(partition)
@@ -274,16 +266,10 @@ def take_in(
     outcomes.update(chunk.merge(facts, arrived))
     chunk.close()
     _write_rows(writes, chunk, partition)
-    if records:
-        next_offset, identity = records[-1].offset + 1, partition.sources.get(topic_name, "")
-        mark = Outgoing(progress_key(topic_name), encode_progress(next_offset, identity))
-        # Of every topic: of the event topics for the gap fence, of all for the lag that is left.
-        (writes.services if topic is Topic.catalogue else writes.dossiers).append(mark)
-        if topic in EVENT_TOPICS:
-            # Never back: what is read again is in the rows already.
-            reached = max(partition.marks.get(topic_name, 0), next_offset)
-            partition.marks[topic_name] = reached
-            writes.months += marks({topic_name: reached})
+    row = Outgoing(checkpoint_key(topic_name), encode_checkpoint(checkpoint))
+    (writes.services if topic is Topic.catalogue else writes.dossiers).append(row)
+    if topic in EVENT_TOPICS:
+        writes.months += marks({topic_name: checkpoint.next})
     return writes
 
 

@@ -1,6 +1,6 @@
-"""The flow of one chunk: from Faust's stream to acknowledged rows, and only then to its ack.
+"""The flow of one chunk: from Faust's stream to acknowledged rows, and only then its checkpoint.
 
-One agent takes in all five topics that portals and officials write to. No exception leaves it
+One agent processes all five topics that portals and officials write to. No exception leaves it
 (Faust would acknowledge the events of an escaping one): bad input is a dead letter, and what a
 restart must settle ends the process through ``fatal``.
 
@@ -21,14 +21,16 @@ from aiokafka import TopicPartition
 from schemas.decoder import Rejection
 from schemas.topics import EVENT_TOPICS, REFERENCE_TOPICS, Topic
 from streams.kafka.batch_writer import Acknowledged
-from streams.kafka.consumers import plain_consumer
+from streams.kafka.log import Log, Record
+from streams.kafka.unpacking import unreadable_within
 from streams.metrics.catalogue import Instruments
-from streams.processing.chunk import MENDABLE, Record, Verdict, Writes, judge, take_in
-from streams.processing.lost_records import LostRecords
+from streams.processing.chunk import MENDABLE, Verdict, Writes, judge, take_in
 from streams.processing.reference_repair import ReferenceRepair
-from streams.processing.task import Owned
-from streams.processing.tasks import DAMAGE, Tables
+from streams.processing.source_cursor import Fetched, SourceCursor
+from streams.processing.task import Task
+from streams.processing.tasks import DAMAGE, Tasks
 from streams.settings import Settings
+from streams.state.codecs import Checkpoint
 from streams.views.reference_data import Reference
 
 logger = logging.getLogger(__name__)
@@ -37,7 +39,7 @@ CHUNKS_IN_FLIGHT = 24
 """Chunks whose rows are on their way to the broker while the next ones are worked on.
 
 Two topics of twelve partitions: one round of small chunks, so that none waits for the broker's
-answer to another partition's rows before its facts are taken in.
+answer to another partition's rows before its facts are processed.
 """
 
 WRITE_SECONDS = 60.0
@@ -45,41 +47,36 @@ WRITE_SECONDS = 60.0
 
 aiokafka gives a batch up after 40 s, but has been seen to forget one after a network cut.
 """
-ASK_SECONDS = 60.0
-"""The log says within this time whether it has a record, or the process ends likewise."""
 
 Pending = list[Awaitable[Acknowledged]]
-Records = Sequence[Record]
+Seek = Callable[[tuple[str, int], int], Awaitable[None]]
+"""Makes the consumer read a (topic, partition) on from an offset."""
 
 
 class Intake:
-    """Takes in chunks for the partitions that ``tables`` owns."""
+    """Processes chunks for the partitions that ``tasks`` has."""
 
     def __init__(
         self,
         settings: Settings,
-        tables: Tables,
+        tasks: Tasks,
         reference: Reference,
         repair: ReferenceRepair,
+        log: Log,
         instruments: Instruments,
         fatal: Callable[[str], None],
-        lost: LostRecords | None = None,
     ) -> None:
         self._settings = settings
-        self._lost = lost
-        self._tables = tables
+        self._tasks = tasks
         self._reference = reference
         self._repair = repair
+        self._log = log
         self._instruments = instruments
         self._fatal = fatal
         self._topics = {settings.topic(topic): topic for topic in EVENT_TOPICS | REFERENCE_TOPICS}
         self._slots = asyncio.Semaphore(CHUNKS_IN_FLIGHT)
-        self._holes: dict[tuple[str, int, int], int] = {}
-        """(topic, partition, offset) → the first offset after it that a record has."""
-        self.waiting_chunks: Callable[[], int] = lambda: 0
-        """How many chunks were handed over and not yet begun."""
         self.last_progress = time.monotonic()
-        self.taken_in = 0
+        self.processed = 0
         """Records this process has finished with, of all topics."""
 
     @property
@@ -87,73 +84,74 @@ class Intake:
         """The topics to subscribe to, by full name."""
         return sorted(self._topics)
 
-    async def run(self, events: Any, seek: Callable[[Any, int], Awaitable[None]]) -> None:
-        """Take in every chunk of a Faust stream with manual acknowledgement."""
+    async def run(self, events: Any, seek: Seek) -> None:
+        """Process every chunk of a Faust stream with manual acknowledgement."""
         async for event in events:
             try:
                 try:
                     await self._chunk(event, seek)
                 except DAMAGE as damage:
                     # Nothing of the chunk was handed over; it waits for what is rebuilt.
-                    self._tables.rebuild(event.message.partition, damage)
+                    self._tasks.rebuild(event.message.partition, damage)
                     await self._chunk(event, seek)
             except asyncio.CancelledError:
                 raise
             except Exception as error:
-                logger.exception("a chunk could not be taken in")
-                self._fatal(f"a chunk could not be taken in: {error!r}")
+                logger.exception("a chunk could not be processed")
+                self._fatal(f"a chunk could not be processed: {error!r}")
 
-    async def _chunk(self, event: Any, seek: Callable[[Any, int], Awaitable[None]]) -> None:
+    async def _chunk(self, event: Any, seek: Seek) -> None:
         message = event.message
-        name, number, records = message.topic, message.partition, message.value
-        topic = self._topics[name]
-        owned = await self._tables.settled(number)
-        if owned is None:
-            return  # ours no more: the new owner reads it from the committed offset
-        absent = 0
-        if topic in EVENT_TOPICS:
-            lost, absent = await self._gap(owned, name, records)
-            if lost is not None:
-                logger.warning(
-                    "%s[%d]: records from %d were skipped, seeking back", name, number, lost
-                )
-                await seek(message.tp, lost)
-                return
+        tp = TopicPartition(message.topic, message.partition)
+        topic = self._topics[tp.topic]
+        task = await self._tasks.running(tp.partition)
+        if task is None:
+            return  # ours no more: the new owner reads it from its checkpoint
+        cursor = task.cursors[tp.topic]
+        fetched = await self._in_order(task, cursor, tp, message.value, seek)
+        if fetched is None:
+            return
         started = time.monotonic()
-        verdicts = await self._judge(topic, records)
+        position = cursor.position
+        verdicts = await self._judge(topic, fetched.records)
         if topic in REFERENCE_TOPICS and any(isinstance(v, Rejection) for v in verdicts):
             await self._refresh_reference()
-            await self._repair.make_good([number])
+            await self._repair.make_good([tp.partition])
         await self._slots.acquire()
         try:
-            owned_now = await self._tables.settled(number)
-            if owned_now is not owned:
+            same = await self._tasks.running(tp.partition) is task
+            if not same or task.cursors.get(tp.topic) is not cursor or cursor.position != position:
                 self._slots.release()
-                return
+                return  # restored from elsewhere meanwhile: what comes next shows what is missing
+            processed = cursor.after(fetched)
             writes = take_in(
                 topic,
-                name,
-                owned.partition,
+                tp.topic,
+                task.partition,
                 self._settings.partitions,
-                records,
+                fetched.records,
                 verdicts,
                 self._reference.sources,
+                processed,
             )
-            self._conserve(owned, topic, name, records, writes, absent)
+            self._account(cursor, tp, fetched, writes)
+            cursor.processed = processed
         except BaseException:
             self._slots.release()
             raise
         # In flight from the moment its facts are in the state, so that whoever waits for the
-        # chunks in flight (a recovery, a rebalance) also waits for one that is being handed over.
+        # chunks in flight (a restore, a rebalance) also waits for one that is being handed over.
         handed_over: asyncio.Future[Pending] = asyncio.get_running_loop().create_future()
         finish = asyncio.create_task(
-            self._finish(owned, event, name, writes, handed_over, owned.last_chunk, started)
+            self._finish(
+                task, cursor, event, writes, processed, handed_over, task.last_chunk, started
+            )
         )
-        owned.last_chunk = finish
-        owned.in_flight.add(finish)
-        finish.add_done_callback(owned.in_flight.discard)
+        task.last_chunk = finish
+        task.in_flight.add(finish)
+        finish.add_done_callback(task.in_flight.discard)
         try:
-            handed_over.set_result(await self._tables.write(owned, name, writes))
+            handed_over.set_result(await self._tasks.write(task, tp.topic, writes))
         except asyncio.CancelledError:
             finish.cancel()
             raise
@@ -162,19 +160,20 @@ class Intake:
 
     async def _finish(
         self,
-        owned: Owned,
+        task: Task,
+        cursor: SourceCursor,
         event: Any,
-        topic: str,
         writes: Writes,
+        checkpoint: Checkpoint,
         handed_over: asyncio.Future[Pending],
         before: asyncio.Task[bool] | None,
         started: float,
     ) -> bool:
-        """Acknowledge the chunk once the broker has every row of it and of those before it.
+        """Move the checkpoint once the broker has every row of the chunk and of those before it.
 
-        In order, because Faust commits past chunks that are not acknowledged when a later one is
-        (faust-streaming#606). Gives whether it was acknowledged.
+        Gives whether it was moved.
         """
+        topic = event.message.topic
         try:
             async with asyncio.timeout(WRITE_SECONDS):
                 batches = await asyncio.gather(*await handed_over)
@@ -182,7 +181,7 @@ class Intake:
                 await asyncio.wait([before])
                 if before.cancelled() or not before.result():
                     return False
-            self._tables.acknowledged(owned, batches, writes)
+            self._tasks.acknowledged(task, batches)
         except asyncio.CancelledError:
             raise
         except Exception as error:
@@ -191,24 +190,23 @@ class Intake:
             return False
         finally:
             self._slots.release()
-        if not owned.lost:
-            self._tables.advance(owned, topic, event.message.value[-1].offset + 1)
+        if task.cursors.get(topic) is cursor:
+            cursor.checkpoint = checkpoint
+            self._tasks.advance(task, topic, checkpoint)
         event.ack()
         self._count(topic, writes, time.monotonic() - started)
-        if owned.disturbed:
-            self._tables.restore(owned)
         return True
 
     def _count(self, topic: str, writes: Writes, seconds: float) -> None:
         self.last_progress = time.monotonic()
-        self.taken_in += writes.outcomes.total()
+        self.processed += writes.outcomes.total()
         self._instruments.batch_seconds.observe(seconds)
         for outcome, count in writes.outcomes.items():
             self._instruments.events.labels(topic, outcome).inc(count)
         for (agency, reason), count in writes.rejected.items():
             self._instruments.rejected.labels(agency, reason).inc(count)
 
-    async def _judge(self, topic: Topic, records: Records) -> list[Verdict]:
+    async def _judge(self, topic: Topic, records: Sequence[Record]) -> list[Verdict]:
         """A verdict per record; unknown agencies get a second look at fresh reference data.
 
         Registrations come by another topic. Whoever registers an agency and then sends its events
@@ -236,83 +234,96 @@ class Intake:
             else:
                 return
 
-    def _conserve(
-        self,
-        owned: Owned,
-        topic: Topic,
-        name: str,
-        records: Records,
-        writes: Writes,
-        absent: int,
+    def _account(
+        self, cursor: SourceCursor, tp: TopicPartition, fetched: Fetched, writes: Writes
     ) -> None:
-        """Move on, and account for every offset moved past.
-
-        Offsets taken in = applied + duplicate + superseded + rejected + forwarded, plus those that
-        the log is known not to have. Anything else is a fault of this program: the worker says so
-        and is not ready, whatever its figures look like.
-        """
-        unexplained = len(records) - writes.outcomes.total()
-        before, after = owned.next.get(name, 0), records[-1].offset + 1
-        if topic in EVENT_TOPICS and after > before:
-            fresh = len(records)
-            if records[0].offset < before:
-                fresh = sum(record.offset >= before for record in records)
-            unexplained += after - before - absent - fresh
-        if unexplained:
+        """Every offset passed = applied + duplicate + superseded + rejected + forwarded, or absent
+        from the log. Anything else is a fault of this program: the worker says so and is not
+        ready, whatever its figures look like."""
+        absent = sum(hole.until - hole.first for hole in cursor.holes(fetched))
+        passed = fetched.until - cursor.position
+        unaccounted = passed - absent - writes.outcomes.total()
+        if unaccounted:
             logger.error(
                 "%s[%d]: %d records up to offset %d are not accounted for",
-                name,
-                owned.number,
-                unexplained,
-                after - 1,
+                tp.topic,
+                tp.partition,
+                unaccounted,
+                fetched.until - 1,
             )
-        owned.unexplained[name] = owned.unexplained.get(name, 0) + unexplained
-        owned.next[name] = max(before, after)
+        cursor.unaccounted += unaccounted
 
-    async def _gap(self, owned: Owned, topic: str, records: Records) -> tuple[int | None, int]:
-        """The gap fence: the first offset missing before or within a chunk, and holes passed.
+    async def _in_order(
+        self, task: Task, cursor: SourceCursor, tp: TopicPartition, fetched: Fetched, seek: Seek
+    ) -> Fetched | None:
+        """The part of a chunk that goes on at the cursor's position; None if there is none now.
 
-        Offsets of event topics are contiguous, so a chunk must start where the last one of its
-        partition ended (or before: a replay), and so must each record. Where there is a gap the
-        log itself is asked. A record that exists was skipped on the way: it must be read again.
-        Offsets that no record has (transaction markers, expired records) are passed, and logged;
-        how many is the second answer.
+        Faust and its client have been seen to drop records that were fetched, and a log may lose
+        its end and put other records there, under a new leader epoch. So a chunk that begins after
+        the position is passed only when the log itself says that it has nothing between; and one
+        that begins before it is left out only while the log still has what was read there.
         """
-        expected = owned.next.get(topic, 0)
-        absent = 0
-        if [record.offset for record in records] == list(range(expected, expected + len(records))):
-            return None, absent
-        for record in records:
-            if record.offset > expected:
-                hole = (topic, owned.number, expected)
-                if self._holes.get(hole, 0) < record.offset:
-                    first = await self._first_from(topic, owned.number, expected)
-                    if first < record.offset:
-                        return first, absent
-                    self._holes[hole] = first
-                    logger.warning(
-                        "%s[%d]: the log has no records from %d to %d",
-                        topic,
-                        owned.number,
-                        expected,
-                        record.offset - 1,
-                    )
-                    if self._lost is not None:
-                        await self._lost.note((topic, owned.number), expected, record.offset)
-                absent += record.offset - expected
-            expected = max(expected, record.offset + 1)
-        return None, absent
+        again = fetched.first < cursor.position
+        if (again or fetched.epoch > cursor.processed.epoch) and await self._truncated(tp, cursor):
+            await self._rewind(task, cursor, tp)
+        position = cursor.position
+        if fetched.first < position:
+            if fetched.until <= position:
+                if fetched.until < position and cursor.sought != position:
+                    cursor.sought = position
+                    await seek(tp, position)
+                return None
+            new = [record for record in fetched.records if record.offset >= position]
+            fetched = Fetched(position, fetched.until, new)
+        first = fetched.records[0].offset if fetched.records else fetched.until
+        if first > position:
+            found = (await self._log.first_from({tp: position})).get(tp)
+            if found is not None and found.offset < first:
+                logger.warning(
+                    "%s[%d]: records from %d were skipped, seeking back", *tp, found.offset
+                )
+                await seek(tp, position)
+                return None
+            if self._topics[tp.topic] in EVENT_TOPICS:
+                await self._expired(tp, cursor, first)
+        for lost in unreadable_within(tp, position, fetched.until):
+            self._instruments.count_lost(tp, lost.next - lost.first)
+        cursor.sought = None
+        return fetched
 
-    async def _first_from(self, topic: str, partition: int, offset: int) -> int:
-        """The offset of the first record at or after ``offset``, asked of the log itself."""
-        consumer = plain_consumer(self._settings.client_options())
-        tp = TopicPartition(topic, partition)
-        async with asyncio.timeout(ASK_SECONDS):
-            try:
-                await consumer.start()
-                consumer.assign([tp])
-                consumer.seek(tp, offset)
-                record = await consumer.getone(tp)
-                return int(record.offset)
-            finally:
-                await consumer.stop()
+    async def _truncated(self, tp: TopicPartition, cursor: SourceCursor) -> bool:
+        last = cursor.processed.last
+        return cursor.truncated or (
+            last is not None and bool(await self._tasks.missing({tp: last}))
+        )
+
+    async def _rewind(self, task: Task, cursor: SourceCursor, tp: TopicPartition) -> None:
+        start = (await self._log.starts([tp]))[tp]
+        logger.error(
+            "%s[%d]: the log has lost records that were read, up to offset %d; reading all that it "
+            "has from %d. What was lost still counts here, and the audit will name it",
+            *tp,
+            cursor.position - 1,
+            start,
+        )
+        if task.in_flight:
+            await asyncio.wait(set(task.in_flight))
+        cursor.rewind(start)
+        task.partition.advance(tp.topic, cursor.checkpoint)
+
+    async def _expired(self, tp: TopicPartition, cursor: SourceCursor, until: int) -> None:
+        """Count what was removed unread between the position and ``until``: the log begins later.
+
+        Offsets within the log that no record has are no loss (transaction markers). The count is of
+        this process; durably, the audit says what an event topic has lost (docs/audit.md).
+        """
+        start = (await self._log.starts([tp]))[tp]
+        lost = min(start, until) - cursor.position
+        if lost > 0:
+            logger.error(
+                "%s[%d]: %d records from offset %d on were removed before they were read",
+                *tp,
+                lost,
+                cursor.position,
+            )
+            self._instruments.count_lost(tp, lost)

@@ -1,11 +1,12 @@
-"""The tables ``dossiers``, ``services`` and ``agency_months``: ownership, recovery, writing.
+"""The tasks of one worker: assignment, restore, writing.
 
-The only module that writes to a changelog or to ``agency-months``. A partition number is owned
-with everything on it: its source topics, its two changelogs and its part of the public topic.
+The only module that writes to a changelog or to ``agency-months``. A task has everything on its
+partition number: the source topics, the two changelogs and its part of the public topic. Its
+phases are in :mod:`streams.processing.task`.
 
-The life of an owned partition: *assigned* → read the changelogs to their ends, merge, fold, write
-what was missing → *ready* (its figures may be published, its chunks taken in) → *suspended* during
-a rebalance → ready again after reading what others wrote meanwhile, or *lost* and dropped.
+A restore is one idempotent function: wait for the chunks in flight → read the changelogs on to
+their ends → make the ledgers those of the rows → read the public rows → write what the logs lack.
+Whatever interrupts it, another one does it all again.
 
 What survives a crash: whatever the broker acknowledged. A row is a set of merged facts, so reading
 old rows, foreign rows or the same row twice never loses one (docs/adr/0002).
@@ -19,22 +20,24 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
+from typing import Protocol, TypeVar
 
 from aiokafka import TopicPartition
 
 from schemas.topics import EVENT_TOPICS, REFERENCE_TOPICS, Topic
 from streams.kafka.batch_writer import Acknowledged, BatchWriter, Outgoing
-from streams.kafka.consumers import plain_consumer
-from streams.kafka.log_reader import LogReader
-from streams.kafka.offsets import end_offsets
+from streams.kafka.log import Log
 from streams.processing.chunk import Writes, marks, month_rows
-from streams.processing.task import Owned, RecoveryReport
-from streams.processing.verify import Recounts
+from streams.processing.source_cursor import SourceCursor
+from streams.processing.task import Cause, Phase, Task
+from streams.processing.verify import Verification
 from streams.settings import Settings
-from streams.state.codecs import UnreadableRowError, split_agency_month_key
-from streams.state.partition import NOT_SEEN, Partition
+from streams.state.codecs import Checkpoint, LastRecord, UnreadableRowError, record_digest
+from streams.state.partition import Partition, Seen
 from streams.state.stores import (
     DamagedStoreError,
     MemoryStore,
@@ -43,45 +46,100 @@ from streams.state.stores import (
     StoreInUseError,
     UnusableStoreError,
 )
-from streams.views.published_months import Live
 
 logger = logging.getLogger(__name__)
 
 DAMAGE = (DamagedStoreError, UnreadableRowError)
-"""What :meth:`Tables.rebuild` is the answer to."""
+"""What :meth:`Tasks.rebuild` is the answer to."""
+
+T = TypeVar("T")
 
 
-class Tables:
-    """The owned partitions of one worker. ``fatal`` is called with what must end the process."""
+class PublishedRows(Protocol):
+    """The newest rows of ``agency-months``, as anyone reads them."""
+
+    async def refresh(self) -> None:
+        """Return when everything published before the call has been read.
+
+        Raises ``TimeoutError`` when the brokers do not answer in time.
+        """
+
+    def rows_of(self, number: int) -> Mapping[tuple[str, int], bytes]:
+        """(agency, month) → the newest row on partition ``number``."""
+
+    def seen_of(self, number: int) -> Mapping[str, Seen]:
+        """Agency → the latest that any row on partition ``number`` ever said was seen of it."""
+
+    def taken_in(self, number: int) -> Mapping[str, int]:
+        """Source topic (full name) → the newest mark on partition ``number``."""
+
+    def position(self, number: int) -> int:
+        """The offset before which every row of partition ``number`` has been read."""
+
+
+@dataclass(slots=True)
+class RestoreReport:
+    """The restores since the last assignment, taken together."""
+
+    started: float
+    """When the assignment came, on the monotonic clock."""
+    rows: int = 0
+    """Changelog rows read."""
+    repaired: int = 0
+    """Rows written because the log lacked facts that were known, or the public row differed."""
+    seconds: float = 0.0
+    """From the assignment to the last task running so far."""
+
+
+class _OvertakenError(Exception):
+    """A newer restore of the task has begun, or the task is suspended or closed.
+
+    Cancelling alone does not end a restore surely: aiokafka swallows a cancellation here and there
+    (``NoGroupCoordinator.close``). So each step asks whether the generation is still its own.
+    """
+
+
+class Tasks:
+    """The tasks of one worker. ``fatal`` is called with what must end the process."""
 
     def __init__(
-        self, settings: Settings, writer: Callable[[], BatchWriter], fatal: Callable[[str], None]
+        self,
+        settings: Settings,
+        writer: Callable[[], BatchWriter],
+        log: Log,
+        published: PublishedRows,
+        fatal: Callable[[str], None],
+        in_touch: Callable[[], bool] = lambda: True,
+        identities: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
+        """``in_touch``: whether the group still counts on this worker; if not, others may have its
+        partitions. ``identities``: source topic → which topic of that name it is, where the broker
+        tells it."""
         self._settings = settings
         self._writer = writer
+        self._log = log
+        self._published = published
         self._fatal = fatal
-        self._logs = {
+        self._changelogs = {
             "dossiers": settings.changelog("dossiers"),
             "services": settings.changelog("services"),
-            "months": settings.topic(Topic.agency_months),
         }
+        self._logs = {**self._changelogs, "months": settings.topic(Topic.agency_months)}
         self._events = [settings.topic(topic) for topic in EVENT_TOPICS]
-        self._reader = LogReader(settings.client_options(), {self._logs["months"]})
-        self._folding = asyncio.Lock()
-        self.recounts = Recounts(self._distrust, self._recount_failed)
-        self.owned: dict[int, Owned] = {}
+        self._sources = [*self._events, *map(settings.topic, REFERENCE_TOPICS)]
+        self._one_at_a_time = asyncio.Lock()
+        self.verification = Verification(self.invalidate, self._verification_failed)
+        self.tasks: dict[int, Task] = {}
         self._prepared: dict[int, Partition] = {}
         """What :meth:`prepare` has opened and nobody has been assigned yet."""
-        self.sources: Mapping[str, str] = {}
-        """Source topic → its identity, where the broker tells it; to be set before the start."""
-        self.in_touch: Callable[[], bool] = lambda: True
-        """Whether the group still counts on this worker; if not, others may own its partitions."""
+        self._in_touch = in_touch
+        self._identities = identities
         self._assigned = False
-        self.recovery = RecoveryReport(time.monotonic())
+        self.report = RestoreReport(time.monotonic())
         self.last_progress = time.monotonic()
-        """When a recovery last took in rows or folded some, on the monotonic clock."""
+        """When a restore last read rows or folded some, on the monotonic clock."""
 
-    # Ownership
+    # Assignment
 
     async def prepare(self) -> None:
         """Open what an earlier process of this worker has left on disk, and restore its ledgers.
@@ -95,129 +153,116 @@ class Tables:
         numbers = range(self._settings.partitions)
         for number in (n for n in numbers if (directory / str(n)).is_dir()):
             self._prepared[number] = partition = Partition(number, self._open_store(number))
-            partition.sources = self.sources
             try:
-                await self._in_slices(partition.restore())
+                for _ in partition.restore():
+                    await asyncio.sleep(0)
             except DAMAGE as damage:
                 partition.set_aside(str(damage))
 
     def suspend(self) -> None:
         """A rebalance began: publish nothing and start no chunk until it is settled."""
         self._assigned = False
-        for owned in self.owned.values():
-            owned.ready = False
-            owned.settled.clear()
+        for task in self.tasks.values():
+            if task.phase is not Phase.SUSPENDED:
+                task.move(Cause.revoking)
 
     async def drain(self, timeout: float) -> None:
         """Wait for the chunks in flight, so that what they wrote is acknowledged before others
         take over; gives up after ``timeout`` seconds, since rows written late do no harm."""
-        tasks = [task for owned in self.owned.values() for task in owned.in_flight]
-        if tasks:
-            await asyncio.wait(tasks, timeout=timeout)
+        chunks = [chunk for task in self.tasks.values() for chunk in task.in_flight]
+        if chunks:
+            await asyncio.wait(chunks, timeout=timeout)
 
     def assign(self, numbers: set[int]) -> None:
-        """The rebalance is settled: own exactly ``numbers``, and recover them."""
+        """The rebalance is settled: have exactly the tasks ``numbers``, and restore them."""
         self._assigned = True
-        self.recovery = RecoveryReport(time.monotonic())
-        for number in self.owned.keys() - numbers:
-            self._drop(self.owned.pop(number))
+        self.report = RestoreReport(time.monotonic())
+        for number in self.tasks.keys() - numbers:
+            self._close(self.tasks.pop(number))
         for number in sorted(numbers):
-            owned = self.owned.get(number)
-            if owned is None:
+            task = self.tasks.get(number)
+            if task is not None:
+                task.move(Cause.assigned)
+                self._restore_soon(task)
+                continue
+            try:
                 partition = self._prepared.pop(number, None)
-                try:
-                    if partition is None:
-                        partition = Partition(number, self._open_store(number))
-                        partition.sources = self.sources
-                    owned = self.owned[number] = Owned(number, partition)
-                    owned.unchecked = partition.keeping
-                    self._begin_progress(partition)
-                except DAMAGE as damage:
-                    self.rebuild(number, damage)
-                    continue
-                except (StoreInUseError, UnusableStoreError) as error:
-                    self._fatal(str(error))
-                    return
-            self._recover_soon(owned)
+                if partition is None:
+                    partition = Partition(number, self._open_store(number))
+            except (StoreInUseError, UnusableStoreError) as error:
+                self._fatal(str(error))
+                return
+            task = self.tasks[number] = Task(number, partition)
+            try:
+                partition.recall_checkpoints(self._sources)
+            except DAMAGE as damage:
+                self.rebuild(number, damage)
+            else:
+                self._restore_soon(task)
         self._close_prepared()
-
-    def _begin_progress(self, partition: Partition) -> None:
-        for topic in EVENT_TOPICS | REFERENCE_TOPICS:
-            partition.advance(self._settings.topic(topic), 0)
 
     def _close_prepared(self) -> None:
         for partition in self._prepared.values():
             partition.dossiers.close()
         self._prepared.clear()
 
-    def _drop(self, owned: Owned) -> None:
-        owned.lost = True
-        owned.ready = False
-        owned.settled.set()
-        if owned.recovery is not None:
-            owned.recovery.cancel()
-        owned.stop_recount()
-        owned.partition.dossiers.close()
+    def _close(self, task: Task) -> None:
+        task.move(Cause.lost)
+        if task.restore is not None:
+            task.restore.cancel()
+        task.stop_verification()
+        task.partition.dossiers.close()
 
     def close(self) -> None:
         """Release every partition; rows on disk stay."""
-        for owned in self.owned.values():
-            self._drop(owned)
-        self.owned.clear()
+        for task in self.tasks.values():
+            self._close(task)
+        self.tasks.clear()
         self._close_prepared()
-        self.recounts.close()
-        self._reader.close()
+        self.verification.close()
+        self._log.close()
 
-    def committable(self, topic: str, number: int, offset: int) -> int | None:
-        """How far of ``offset`` the group may be told: not past what is taken in and in the logs.
-
-        None if nothing, or if the partition is not ours.
-        """
-        owned = self.owned.get(number)
-        if owned is None:
-            return None
-        return min(offset, owned.partition.progress.get(topic, 0)) or None
-
-    async def settled(self, number: int) -> Owned | None:
-        """The partition once it is ready, or None when this worker does not own it (any more)."""
-        while (owned := self.owned.get(number)) is not None:
-            await owned.settled.wait()
-            if owned.ready:
-                return owned
-            if owned.lost:
-                continue
-        return None
+    async def running(self, number: int) -> Task | None:
+        """The task once it is running, or None when this worker does not have it (any more)."""
+        while (task := self.tasks.get(number)) is not None and not task.running:
+            await task.changed()
+        return task
 
     @property
     def ready(self) -> bool:
-        """Whether a rebalance is settled, everything owned is recovered and accounted for.
+        """Whether a rebalance is settled, every task runs, and every offset is accounted for.
 
         A worker that was assigned nothing, since there are more workers than partitions, is ready.
         """
         return self._assigned and all(
-            self.publishes(owned) and not any(owned.unexplained.values())
-            for owned in self.owned.values()
+            self.shows(task) and not any(c.unaccounted for c in task.cursors.values())
+            for task in self.tasks.values()
         )
 
-    def publishes(self, owned: Owned) -> bool:
-        """Whether the partition's figures may be shown: recovered, and surely still ours."""
-        return owned.ready and self.in_touch()
+    def shows(self, task: Task) -> bool:
+        """Whether the task's figures may be shown: running, and surely still ours."""
+        return task.running and self._in_touch()
 
-    def live(self) -> dict[str, Live]:
-        """The agencies of the ready partitions, as their ledgers stand."""
+    def shown(self) -> Iterable[Task]:
+        """The tasks whose figures may be shown."""
+        return [task for task in self.tasks.values() if self.shows(task)]
+
+    def checkpoints(self) -> dict[tuple[str, int], int]:
+        """(source topic, partition) → what the group is to be told: everything before it is done.
+
+        Faust's own books are not asked (docs/adr/0007).
+        """
         return {
-            agency: Live(ledger.months, owned.partition.seen.get(agency, NOT_SEEN))
-            for owned in self.owned.values()
-            if self.publishes(owned)
-            for agency, ledger in owned.partition.ledgers.items()
+            (topic, task.number): cursor.checkpoint.next
+            for task in self.tasks.values()
+            for topic, cursor in task.cursors.items()
         }
 
     def reached(self) -> dict[tuple[str, int], int]:
-        """(Event topic, partition) → how far the ledgers that :meth:`live` gives go."""
+        """(Event topic, partition) → the next offset that the ledgers of shown tasks lack."""
         return {
-            (topic, owned.number): owned.next.get(topic, 0)
-            for owned in self.owned.values()
-            if self.publishes(owned)
+            (topic, task.number): task.cursors[topic].position
+            for task in self.shown()
             for topic in self._events
         }
 
@@ -231,24 +276,22 @@ class Tables:
 
     # Writing
 
-    async def write(
-        self, owned: Owned, topic: str, writes: Writes
-    ) -> list[Awaitable[Acknowledged]]:
+    async def write(self, task: Task, topic: str, writes: Writes) -> list[Awaitable[Acknowledged]]:
         """Hand over everything a chunk must have written; the caller awaits what is returned.
 
-        Order matters within a topic, where it is kept, and for the progress mark among the dossier
-        or service rows: it speaks of dead letters and forwarded records too, so those are waited
-        for before anything else is handed over.
+        Order matters within a topic, where it is kept, and for the checkpoint among the dossier or
+        service rows: it speaks of dead letters and forwarded records too, so those are waited for
+        before anything else is handed over.
         """
-        writer, number = self._writer(), owned.number
+        writer, number = self._writer(), task.number
         elsewhere: list[Awaitable[Acknowledged]] = []
         if writes.dead_letters:
             dead_letters = self._settings.topic(Topic.dead_letters)
             elsewhere += await writer.enqueue(dead_letters, number, writes.dead_letters)
-        astray: dict[int, list[Outgoing]] = {}
+        misrouted: dict[int, list[Outgoing]] = {}
         for right, record in writes.forwards:
-            astray.setdefault(right, []).append(record)
-        for right, records in astray.items():
+            misrouted.setdefault(right, []).append(record)
+        for right, records in misrouted.items():
             elsewhere += await writer.enqueue(topic, right, records)
         if elsewhere:
             await asyncio.gather(*elsewhere)
@@ -262,315 +305,328 @@ class Tables:
                 pending += await writer.enqueue(self._logs[table], number, rows)
         return pending
 
-    def acknowledged(self, owned: Owned, batches: list[Acknowledged], writes: Writes) -> None:
-        """What :meth:`write` handed over is in the logs, in these batches, in order."""
-        at = 0
-        try:
-            for batch in batches:
-                rows: list[Outgoing] = []
-                if batch.topic == self._logs["months"]:
-                    rows = writes.months[at : at + batch.records]
-                    at += batch.records
-                self._acknowledged(owned, batch, rows)
-        except DAMAGE as damage:
-            self.rebuild(owned.number, damage)  # from the logs, which have them
-
-    def advance(self, owned: Owned, topic: str, offset: int) -> None:
-        """Everything of ``topic`` before ``offset`` is taken in, and its rows are in the logs."""
-        try:
-            owned.partition.advance(topic, offset)
-        except DAMAGE as damage:
-            self.rebuild(owned.number, damage)
-
-    def _acknowledged(self, owned: Owned, batch: Acknowledged, months: list[Outgoing]) -> None:
-        """A batch is in its log. Notices when somebody else has written there before it.
+    def acknowledged(self, task: Task, batches: Iterable[Acknowledged]) -> None:
+        """Batches are in their logs. Notices when somebody else has written there before them.
 
         The only writer of a log finds each batch where the last one ended. A gap means another
         worker's rows (one that has lost the partition and does not know yet), or a batch of ours
-        sent twice; the partition is then read again from the gap on, which merges and repairs.
+        sent twice; the task is then restored from the gap on, which merges and repairs.
         """
-        if owned.lost:
-            return  # its store is closed, and whoever owns it now reads the log
-        for table, log in self._logs.items():
-            if log == batch.topic:
-                if owned.positions.get(table) == batch.base_offset and not owned.disturbed:
-                    owned.positions[table] = batch.base_offset + batch.records
-                    if table == "dossiers" and not owned.unrepaired:
-                        owned.partition.dossiers.set_position(owned.positions[table])
-                    if table == "months":
-                        rows = [(row.key or b"", row.value or b"") for row in months]
-                        owned.partition.kept_months.written(
-                            [row for row in rows if split_agency_month_key(row[0]) is not None],
-                            log,
-                            owned.positions[table],
-                        )
-                elif not owned.disturbed:
-                    logger.warning(
-                        "%s[%d]: expected our rows at offset %s, found them at %d: "
-                        "another worker wrote there; reading it again",
-                        log,
-                        owned.number,
-                        owned.positions.get(table),
-                        batch.base_offset,
+        if task.phase is Phase.CLOSED:
+            return  # its store is closed, and whoever has the task now reads the log
+        try:
+            for batch in batches:
+                known = self._follow(task, batch)
+                if known != batch.base_offset and task.running:
+                    self._fence(
+                        task,
+                        f"{batch.topic}[{task.number}]: expected our rows at offset {known}, "
+                        f"found them at {batch.base_offset}",
                     )
-                    owned.disturbed = True
-                return
+        except DAMAGE as damage:
+            self.rebuild(task.number, damage)  # from the logs, which have them
 
-    async def watch(self) -> None:
-        """Notice rows of others also in partitions that nothing is written to; to be called often.
+    def advance(self, task: Task, topic: str, checkpoint: Checkpoint) -> None:
+        """The rows of everything of ``topic`` before the checkpoint are in the logs."""
+        try:
+            task.partition.advance(topic, checkpoint)
+        except DAMAGE as damage:
+            self.rebuild(task.number, damage)
+
+    def _follow(self, task: Task, batch: Acknowledged) -> int | None:
+        """Move on past a batch that stands where its log ended; where that was."""
+        table = next(table for table, log in self._logs.items() if log == batch.topic)
+        known = task.changelog_offsets.get(table)
+        if known == batch.base_offset:
+            task.changelog_offsets[table] = known + batch.records
+            if table == "dossiers" and task.running:
+                task.partition.dossiers.set_position(known + batch.records)
+        return known
+
+    async def poll_changelogs(self) -> None:
+        """Notice rows of others also where nothing is written; to be called often.
 
         Raises ``KafkaError`` while the broker cannot be asked.
         """
         quiet = {
-            number: (owned, dict(owned.positions))
-            for number, owned in self.owned.items()
-            if owned.ready and not owned.in_flight
+            task: dict(task.changelog_offsets)
+            for task in self.tasks.values()
+            if task.running and not task.in_flight
         }
-        ends = await self._ends(list(quiet)) if quiet else {}
-        for number, (owned, known) in quiet.items():
-            undisturbed = owned.ready and not owned.in_flight and owned.positions == known
-            if undisturbed and ends[number] != known:
-                logger.warning(
-                    "partition %d: its logs end at %s, our rows at %s: another worker wrote there; "
-                    "reading it again",
-                    number,
-                    ends[number],
-                    known,
+        if not quiet:
+            return
+        tps = [TopicPartition(log, task.number) for log in self._logs.values() for task in quiet]
+        ends = await self._log.ends(tps)
+        for task, known in quiet.items():
+            found = {t: ends[TopicPartition(log, task.number)] for t, log in self._logs.items()}
+            unchanged = task.running and not task.in_flight and task.changelog_offsets == known
+            if unchanged and found != known:
+                self._fence(
+                    task, f"partition {task.number}: its logs end at {found}, our rows at {known}"
                 )
-                owned.disturbed = True
-                self.restore(owned)
 
-    def restore(self, owned: Owned) -> None:
-        """Recover a disturbed partition again; it is not ready meanwhile."""
-        if not owned.lost and self.owned.get(owned.number) is owned:
-            self._recover_soon(owned)
+    async def check_sources(self) -> dict[tuple[str, int], int]:
+        """Notice event topics that have lost records which were read; to be called often.
 
-    # Recovery
+        An unclean leader election, or a broker that lost its disk, may put new records where old
+        ones were. The consumer is never told; a new leader epoch tells the intake, but only with
+        the next record. Gives the (topic, partition)s, each with the
+        offset to read on from; their cursors are told. Raises ``KafkaError`` or ``TimeoutError``
+        while the brokers cannot be asked.
+        """
+        cursors = {
+            TopicPartition(topic, task.number): task.cursors[topic]
+            for task in self.tasks.values()
+            if task.running
+            for topic in self._events
+        }
+        last = {tp: c.processed.last for tp, c in cursors.items() if c.processed.last is not None}
+        gone = await self.missing(last)
+        for tp in gone:
+            cursors[tp].truncated = cursors[tp].processed.last == last[tp]
+        return {(tp.topic, tp.partition): start for tp, start in gone.items()}
+
+    async def missing(
+        self, records: Mapping[TopicPartition, LastRecord]
+    ) -> dict[TopicPartition, int]:
+        """Those of the partitions that have another record, or none, where they had this one.
+
+        With the first offset that each still has; a record that has expired or was deleted on
+        purpose is not missing. Raises as :meth:`check_sources`.
+        """
+        if not records:
+            return {}
+        found = await self._log.first_from({tp: last.offset for tp, last in records.items()})
+        doubtful = [
+            tp
+            for tp, last in records.items()
+            if (record := found.get(tp)) is None
+            or LastRecord(record.offset, record_digest(record)) != last
+        ]
+        starts = await self._log.starts(doubtful) if doubtful else {}
+        return {tp: start for tp, start in starts.items() if start <= records[tp].offset}
+
+    def _fence(self, task: Task, why: str) -> None:
+        logger.warning("%s: another worker wrote there; reading it again", why)
+        task.move(Cause.fenced)
+        self._restore_soon(task)
+
+    def invalidate(self, task: Task, agency: str) -> None:
+        """The restored ledger of ``agency`` is not what its rows give.
+
+        Which of the two is wrong cannot be told from the store: the changelog says what is right.
+        """
+        damage = f"the restored ledger of {agency} is not what its rows give"
+        self.rebuild(task.number, DamagedStoreError(damage))
+
+    def _verification_failed(self, task: Task, error: Exception) -> None:
+        if isinstance(error, DAMAGE):
+            self.rebuild(task.number, error)
+            return
+        logger.error("the rows of partition %d cannot be verified", task.number, exc_info=error)
+        self._fatal(f"the rows of partition {task.number} cannot be verified: {error!r}")
 
     def rebuild(self, number: int, damage: Exception) -> None:
-        """A partition's store is damaged: set it aside, and recover from the logs' beginnings.
+        """A task's store is damaged: set it aside, and restore from the changelogs' beginnings.
 
         Whatever was under way may have left the state half changed: it is forgotten. A chunk that
-        was not handed over yet is to be taken in again once the partition is ready. Calls
-        ``fatal`` if the new store is damaged as well: then the disk is.
+        was not handed over yet is to be processed again once the task is running. Calls ``fatal``
+        if the new store is damaged as well: then the disk is.
         """
-        owned = self.owned.get(number)
-        if owned is None:
+        task = self.tasks.get(number)
+        if task is None:
             return
-        owned.stop_recount()
+        task.stop_verification()
         try:
-            if owned.rebuilding:
+            if task.rebuilt:
                 raise DamagedStoreError(f"its new store is damaged again: {damage}") from damage
-            owned.partition.set_aside(str(damage))
-            self._begin_progress(owned.partition)
+            task.partition.set_aside(str(damage))
         except (*DAMAGE, UnusableStoreError) as error:
             self._fatal(f"partition {number} cannot be rebuilt: {error}")
             return
-        owned.rebuilding = owned.unrepaired = True
-        owned.disturbed = True  # rows of chunks in flight are found by reading
-        owned.unchecked = False
-        owned.positions.clear()
-        self._recover_soon(owned)
+        task.rebuilt = True
+        task.changelog_offsets.clear()  # rows of chunks in flight are found by reading
+        task.cursors.clear()
+        if task.phase is not Phase.SUSPENDED:
+            task.move(Cause.invalid)
+            self._restore_soon(task)
 
-    def _recover_soon(self, owned: Owned) -> None:
-        if owned.recovery is not None and not owned.recovery.done():
-            owned.recovery.cancel()
-        owned.ready = False
-        owned.settled.clear()
-        owned.recovery = asyncio.create_task(self._recover_or_die(owned))
+    # Restore
 
-    async def _recover_or_die(self, owned: Owned) -> None:
+    def _restore_soon(self, task: Task) -> None:
+        if task.restore is not None:
+            task.restore.cancel()
+        task.restore = asyncio.create_task(self._restore_or_die(task))
+
+    async def _restore_or_die(self, task: Task) -> None:
+        generation = task.generation
         try:
-            await self._recover(owned)
+            await self._restore(task, generation)
+        except _OvertakenError:
+            return
         except asyncio.CancelledError:
             raise
         except Exception as error:
-            if _overtaken(owned):
+            if not _newest(task, generation):
                 return
-            if isinstance(error, DAMAGE) and not owned.rebuilding:
-                self.rebuild(owned.number, error)
+            if isinstance(error, DAMAGE):
+                self.rebuild(task.number, error)
                 return
-            logger.exception("recovery of partition %d failed", owned.number)
-            self._fatal(f"recovery of partition {owned.number} failed: {error!r}")
+            logger.exception("restoring partition %d failed", task.number)
+            self._fatal(f"restoring partition {task.number} failed: {error!r}")
 
-    async def _recover(self, owned: Owned) -> None:
+    async def _restore(self, task: Task, generation: int) -> None:
         started = time.monotonic()
-        if owned.in_flight:
-            await asyncio.wait(set(owned.in_flight))
-        owned.stop_recount()
-        partition = owned.partition
-        if not partition.keeping:
-            await self._in_slices(partition.restore())
-            owned.unchecked = partition.keeping
-        for agency, ledger in partition.ledgers.items():
-            owned.shown.update((agency, month) for month in ledger.months)
-        recalled = partition.recall_months(self._logs["months"])
-        positions = {
-            "dossiers": owned.positions.get("dossiers", partition.dossiers.position),
-            "services": owned.positions.get("services", 0),
-            "months": owned.positions.get("months", recalled),
-        }
-        absorb: dict[str, Callable[[list[tuple[bytes, bytes]]], None]] = {
-            "dossiers": partition.absorb_dossiers,
-            "services": partition.absorb_services,
-            "months": partition.absorb_months,
-        }
-        rows = 0
-
-        def take(table: str, records: list[tuple[bytes, bytes]]) -> None:
-            nonlocal rows
-            rows += len(records)
-            self.last_progress = time.monotonic()
-            absorb[table](records)
-
-        ends = await self._read_to_end(owned.number, positions, take)
-        if any(ends[table] < positions[table] for table in ends):
-            # Not the log that this state was built from (another cluster, a broker that lost its
-            # disk): what the log says counts.
-            logger.warning("partition %d: a changelog is shorter than known", owned.number)
-            owned.positions = {}
-            owned.next = {}
-            partition.forget()
-            ends = await self._read_to_end(owned.number, dict.fromkeys(positions, 0), take)
-        if _overtaken(owned):
-            return
-        if rows or not owned.positions:
-            owned.unrepaired = True
+        if task.in_flight:
+            await asyncio.wait(set(task.in_flight))
+        task.stop_verification()
+        partition = task.partition
+        await self._in_slices(task, generation, partition.restore())
+        rows = await self._read_changelogs(task, generation)
         # One at a time: the first are ready sooner, and others on the loop wait for one slice.
-        async with self._folding:
-            if partition.keeping:
-                await self._in_slices(partition.relist())
-            elif owned.unrepaired:
-                await self._in_slices(partition.fold())
-                while partition.saved is not None and not partition.keeping:
-                    await self._in_slices(partition.fold())  # rows came meanwhile
-        owned.positions = dict(ends)
-        partition.kept_months.keep(self._logs["months"], ends["months"])
-        owned.disturbed = False
-        for topic, offset in partition.restart_sources().items():
-            logger.error(
-                "%s[%d] is another topic than the one that was read up to offset %d: reading it "
-                "from its beginning",
-                topic,
-                owned.number,
-                offset,
-            )
-            owned.next.pop(topic, None)
-            if topic in self._events:
-                partition.marks.setdefault(topic, 0)
-            owned.unrepaired = True  # its mark in the public topic says too much
-        for topic, offset in partition.progress.items():
-            owned.next[topic] = max(owned.next.get(topic, 0), offset)
-        repaired = await self._repair(owned) if owned.unrepaired else 0
-        if _overtaken(owned):
-            return
+        async with self._one_at_a_time:
+            await self._in_slices(task, generation, partition.rebuild_ledgers())
+            repaired = await self._repair(task, generation)
         # Only now: what the log lacks is known from the rows after this position alone.
-        partition.dossiers.set_position(owned.positions["dossiers"])
-        partition.published.clear()
-        owned.ready = True
-        owned.rebuilding = False
-        owned.settled.set()
-        seconds = time.monotonic() - started
-        self.recovery.rows += rows
-        self.recovery.repaired += repaired
-        self.recovery.seconds = time.monotonic() - self.recovery.started
+        partition.dossiers.set_position(task.changelog_offsets["dossiers"])
+        task.move(Cause.restored)
+        task.rebuilt = False
+        self.report.rows += rows
+        self.report.repaired += repaired
+        self.report.seconds = time.monotonic() - self.report.started
         log = logger.info if rows or repaired else logger.debug
         log(
             "partition %d is ready: %d changelog rows in %.2f s, %d dossiers, %d rows repaired",
-            owned.number,
+            task.number,
             rows,
-            seconds,
+            time.monotonic() - started,
             len(partition.dossiers),
             repaired,
         )
-        if owned.unchecked:
-            self.recounts.soon(owned)
+        self.verification.soon(task)
 
-    def _distrust(self, owned: Owned, agency: str) -> None:
-        # Which of the two is wrong cannot be told from the store: the changelog says what is right.
-        damage = f"the restored ledger of {agency} is not what its rows give"
-        self.rebuild(owned.number, DamagedStoreError(damage))
+    async def _read_changelogs(self, task: Task, generation: int) -> int:
+        """Read the changelogs on to their ends; the number of rows."""
+        partition = task.partition
+        absorb = {
+            "dossiers": partition.absorb_dossiers,
+            "services": partition.absorb_services,
+        }
+        tables = {TopicPartition(log, task.number): t for t, log in self._changelogs.items()}
+        rows = 0
 
-    def _recount_failed(self, owned: Owned, error: Exception) -> None:
-        if isinstance(error, DAMAGE):
-            self.rebuild(owned.number, error)
-            return
-        logger.error("the rows of partition %d cannot be recounted", owned.number, exc_info=error)
-        self._fatal(f"the rows of partition {owned.number} cannot be recounted: {error!r}")
-
-    async def _in_slices(self, slices: Iterable[object]) -> None:
-        for _ in slices:
+        def take(tp: TopicPartition, records: list[tuple[bytes, bytes]]) -> None:
+            nonlocal rows
+            self._check(task, generation)
+            rows += len(records)
             self.last_progress = time.monotonic()
-            await asyncio.sleep(0)
+            absorb[tables[tp]](records)
 
-    async def _repair(self, owned: Owned) -> int:
-        """Write rows that the logs lack, and public rows that differ from the fold.
+        known = {"dossiers": partition.dossiers.position, **task.changelog_offsets}
+        positions = {tp: known.get(table, 0) for tp, table in tables.items()}
+        ends = await self._log.read(positions, take)
+        self._check(task, generation)
+        if any(ends[tp] < position for tp, position in positions.items()):
+            # Not the log that this state was built from (another cluster, a broker that lost its
+            # disk): what the log says counts.
+            logger.warning("partition %d: a changelog is shorter than known", task.number)
+            task.changelog_offsets.clear()
+            task.cursors.clear()
+            partition.forget()
+            ends = await self._log.read(dict.fromkeys(positions, 0), take)
+            self._check(task, generation)
+        task.changelog_offsets |= {tables[tp]: end for tp, end in ends.items()}
+        return rows
 
-        A recovery that is not the first reads only the newest public rows. A month that another
-        worker's rows have emptied (a dossier moved to another month) may have an older one, so
-        what the ledgers had before is written too, unless its row was read and agrees.
-
-        A rebalance may interrupt it; the next recovery then does it all again.
-        """
-        partition = owned.partition
+    async def _repair(self, task: Task, generation: int) -> int:
+        """Write rows that the logs lack, and public rows that differ from the ledgers."""
+        partition = task.partition
+        await self._refresh_published()
+        self._check(task, generation)
+        task.changelog_offsets["months"] = self._published.position(task.number)
+        self._resume_cursors(task)
+        differing = await self._in_slices(
+            task,
+            generation,
+            partition.unpublished(
+                self._published.rows_of(task.number), self._published.seen_of(task.number)
+            ),
+        )
         dossiers, services = partition.unmerged()
-        unread = owned.shown - partition.published.keys()
         writes = Writes(
             dossiers=[Outgoing(key, row) for key, row in dossiers.items()],
             services=[Outgoing(key, row) for key, row in services.items()],
-            months=month_rows(partition, partition.unpublished() | unread),
+            months=month_rows(partition, differing),
         )
         repaired = len(writes.dossiers) + len(writes.services) + len(writes.months)
-        reached = {
-            topic: at
-            for topic in self._events
-            if (at := partition.progress.get(topic, 0)) or topic in partition.marks
-        }
-        if writes.months or partition.marks != reached:
+        known_marks = self._published.taken_in(task.number)
+        reached = {topic: task.cursors[topic].checkpoint.next for topic in self._events}
+        reached = {topic: at for topic, at in reached.items() if at or topic in known_marks}
+        if writes.months or reached != known_marks:
             # Rows that a mark is to speak of stand before it; another's mark is not to be trusted.
             writes.months += marks(reached)
-            partition.marks = reached
-        batches = await asyncio.gather(*await self.write(owned, "", writes))
-        self.acknowledged(owned, batches, writes)
-        partition.repaired()
-        owned.shown.clear()
-        owned.unrepaired = False
+        batches = await asyncio.gather(*await self.write(task, "", writes))
+        self._check(task, generation)
+        known = [self._follow(task, batch) for batch in batches]
+        if known != [batch.base_offset for batch in batches]:
+            self._fence(task, f"partition {task.number}: not all rows stand where its logs ended")
+            raise _OvertakenError
+        partition.published()
         return repaired
 
-    async def _ends(self, numbers: list[int]) -> dict[int, dict[str, int]]:
-        """Where the logs of some partitions end, by table."""
-        consumer = plain_consumer(self._settings.client_options())
-        await consumer.start()
-        try:
-            tps = [TopicPartition(log, n) for log in self._logs.values() for n in numbers]
-            ends = await end_offsets(consumer, tps)
-        finally:
-            await consumer.stop()
-        return {
-            number: {table: ends[TopicPartition(log, number)] for table, log in self._logs.items()}
-            for number in numbers
-        }
+    async def _refresh_published(self) -> None:
+        while True:
+            try:
+                await self._published.refresh()
+            except TimeoutError:
+                logger.warning("agency-months cannot be read, trying again")
+            else:
+                return
 
-    async def _read_to_end(
-        self,
-        number: int,
-        positions: Mapping[str, int],
-        take: Callable[[str, list[tuple[bytes, bytes]]], None],
-    ) -> dict[str, int]:
-        """Read the partition's logs from ``positions`` to their ends as of now; give the ends."""
-        tables = {TopicPartition(log, number): table for table, log in self._logs.items()}
-        ends = await self._reader.read(
-            {tp: positions[table] for tp, table in tables.items()},
-            lambda tp, records: take(tables[tp], records),
-        )
-        return {table: ends[tp] for tp, table in tables.items()}
+    def _resume_cursors(self, task: Task) -> None:
+        """Go on where changelog and public rows both are: a crash may have left either behind."""
+        marks = self._published.taken_in(task.number)
+        for topic in self._sources:
+            identity = self._identities.get(topic, "")
+            begin = Checkpoint(0, identity=identity)
+            cursor = task.cursors.setdefault(topic, SourceCursor(begin, begin))
+            checkpoint = task.partition.checkpoints.get(topic)
+            if checkpoint is None:
+                continue
+            if identity and checkpoint.identity not in ("", identity):
+                logger.error(
+                    "%s[%d] is another topic than the one that was read up to offset %d: reading "
+                    "it from its beginning",
+                    topic,
+                    task.number,
+                    checkpoint.next,
+                )
+                task.partition.advance(topic, begin)
+                continue
+            checkpoint = checkpoint._replace(identity=identity or checkpoint.identity)
+            if topic in self._events and checkpoint.last is not None:  # else from before the marks
+                known = min(marks.get(topic, 0), checkpoint.next)
+                checkpoint = checkpoint._replace(next=known)
+            cursor.resume(checkpoint)
+
+    async def _in_slices(
+        self, task: Task, generation: int, slices: Generator[object, None, T]
+    ) -> T:
+        while True:
+            try:
+                next(slices)
+            except StopIteration as end:
+                result: T = end.value
+                return result
+            self.last_progress = time.monotonic()
+            await asyncio.sleep(0)
+            self._check(task, generation)
+
+    def _check(self, task: Task, generation: int) -> None:
+        """Raises :class:`_OvertakenError`."""
+        if not _newest(task, generation):
+            raise _OvertakenError
 
 
-def _overtaken(owned: Owned) -> bool:
-    """Whether the recovery that asks has been cancelled, by a newer one or with the partition.
-
-    Cancelling alone does not end it surely: aiokafka swallows a cancellation here and there
-    (``NoGroupCoordinator.close``), and the recovery would make a partition ready that has to be
-    read again, or go on in a store that is closed.
-    """
-    return owned.lost or owned.recovery is not asyncio.current_task()
+def _newest(task: Task, generation: int) -> bool:
+    return task.phase is Phase.RESTORING and task.generation == generation

@@ -1,7 +1,7 @@
-"""Restored ledgers are recounted while the worker works: one partition at a time, and slowly.
+"""Restored ledgers are verified while the worker works: one partition at a time, and slowly.
 
-What a recount compares is in :mod:`streams.state.comparison`. Survives nothing: a partition that
-was not compared to its end is compared again after the next start.
+What is compared is in :mod:`streams.state.comparison`. Survives nothing: a partition that was not
+verified to its end is verified again after the next start.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 
-from streams.processing.task import Owned
-from streams.state.comparison import recount
+from streams.processing.task import Task
+from streams.state.comparison import first_difference
 
 logger = logging.getLogger(__name__)
 
@@ -22,51 +22,52 @@ async def rest(worked: float) -> None:
     await asyncio.sleep(9 * worked)
 
 
-class Recounts:
-    """The recounts of one worker.
+class Verification:
+    """Verifies the tasks of one worker.
 
-    ``distrust`` is called with a partition and the first agency of it whose ledger is not what its
+    ``invalidate`` is called with a task and the first agency of it whose ledger is not what its
     rows give: then the store is damaged, or this program is wrong. ``failed`` is called with what
     kept that from being found out.
     """
 
     def __init__(
         self,
-        distrust: Callable[[Owned, str], None],
-        failed: Callable[[Owned, Exception], None],
+        invalidate: Callable[[Task, str], None],
+        failed: Callable[[Task, Exception], None],
     ) -> None:
-        self._distrust = distrust
+        self._invalidate = invalidate
         self._failed = failed
         self._one_at_a_time = asyncio.Lock()
         self._under_way: set[asyncio.Task[None]] = set()
         self.rest: Callable[[float], Awaitable[None]] = rest
         """Waits after each slice of work, which took so many seconds."""
 
-    def soon(self, owned: Owned) -> None:
-        """Recount a partition that has just become ready."""
-        task = asyncio.create_task(self._recount_or_die(owned))
-        self._under_way.add(task)
-        task.add_done_callback(self._under_way.discard)
+    def soon(self, task: Task) -> None:
+        """Verify a task that has just begun to run, unless its ledgers were folded or verified."""
+        if task.partition.unverified:
+            verifying = asyncio.create_task(self._verify_or_die(task))
+            self._under_way.add(verifying)
+            verifying.add_done_callback(self._under_way.discard)
 
     def close(self) -> None:
         """End what is under way."""
-        for task in self._under_way:
-            task.cancel()
+        for verifying in self._under_way:
+            verifying.cancel()
 
-    async def _recount_or_die(self, owned: Owned) -> None:
+    async def _verify_or_die(self, task: Task) -> None:
         try:
             async with self._one_at_a_time:
-                await self._recount(owned)
+                await self._verify(task)
         except asyncio.CancelledError:
             raise
         except Exception as error:
-            self._failed(owned, error)
+            self._failed(task, error)
 
-    async def _recount(self, owned: Owned) -> None:
-        if not owned.ready or not owned.unchecked:
-            return  # what makes it ready again begins this again
+    async def _verify(self, task: Task) -> None:
+        if not task.running or not task.partition.unverified:
+            return  # what makes it run again begins this again
         started, busy = time.monotonic(), 0.0
-        work = owned.recount = recount(owned.partition)
+        work = task.verification = first_difference(task.partition)
         while True:
             since = time.monotonic()
             try:
@@ -77,17 +78,17 @@ class Recounts:
             took = time.monotonic() - since
             busy += took
             await self.rest(took)
-            if owned.recount is not work:
+            if task.verification is not work:
                 return  # the store was wanted for something else
-        owned.recount = None
-        owned.unchecked = False
+        task.verification = None
         if differing is not None:
-            self._distrust(owned, differing)
+            self._invalidate(task, differing)
             return
+        task.partition.unverified = False
         logger.info(
             "partition %d: restored ledgers agree with a fold of the rows, "
             "by %.1f s of work in %.0f s",
-            owned.number,
+            task.number,
             busy,
             time.monotonic() - started,
         )

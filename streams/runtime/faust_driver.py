@@ -10,19 +10,26 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple, Protocol
 
+import faust
 from aiokafka.errors import GroupAuthorizationFailedError, TopicAuthorizationFailedError
 from faust import Schema
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, Message
 
-from streams.kafka.aiokafka_internals import leave_as_unpacked, read_committed
+from streams.kafka.aiokafka_internals import (
+    leave_as_unpacked,
+    note_leader_epochs,
+    positions,
+    read_committed,
+)
 from streams.kafka.permissions import may_not_join
+from streams.processing.source_cursor import Fetched
 
 CHUNK_RECORDS = 4000
-"""At most this many records are handed over, and kept in flight, together."""
+"""At most this many records are fetched, handed over and kept in flight together."""
 
 WAITING_CHUNKS = 8
 """Nothing more is fetched while so many chunks wait to be taken in: a backlog stays with the
@@ -51,13 +58,38 @@ _QUIET_SECONDS = 1.0
 _REFUSED_SECONDS = 1.0
 
 
+class Driven(Protocol):
+    """What drives: asked by Faust's parts, and told when the app starts and stops."""
+
+    def waiting_chunks(self) -> int:
+        """How many chunks were fetched and wait to be processed."""
+
+    def checkpoints(self) -> Mapping[tuple[str, int], int]:
+        """(topic, partition) → the offset that the group is to be told."""
+
+    async def start(self) -> None:
+        """Called before the first partition is assigned."""
+
+    async def stop(self) -> None:
+        """Called before the last commit."""
+
+    async def close(self) -> None:
+        """Called after the consumer has stopped."""
+
+    def fatal(self, reason: str) -> None:
+        """Called with what must end the process."""
+
+
 class _ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Faust ships no types
     _records_at = -_QUIET_SECONDS
     _wait_ms = IDLE_FETCH_MS
+    _epochs: Mapping[tuple[str, int], int]
 
     def _create_consumer(self, loop: asyncio.AbstractEventLoop) -> Any:
         # Faust reads uncommitted records unless it also writes in transactions (exactly_once).
-        return read_committed(super()._create_consumer(loop))
+        consumer = read_committed(super()._create_consumer(loop))
+        self._epochs = note_leader_epochs(consumer)
+        return consumer
 
     def highwater(self, tp: TP) -> Any:
         """How far the partition can be read: what an open transaction holds back is no backlog."""
@@ -71,14 +103,14 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # F
     async def getmany(self, active_partitions: Any, timeout: float) -> Any:
         # Faust would go on fetching while chunks wait for their turn, up to thousands of them.
         until = time.monotonic() + timeout
-        while self.app.waiting_chunks() >= WAITING_CHUNKS:
+        while self.app.driven.waiting_chunks() >= WAITING_CHUNKS:
             if time.monotonic() > until:
                 return {}
             await asyncio.sleep(_LOOK_AGAIN_SECONDS)
-        records = await super().getmany(active_partitions, timeout)
-        if records:
+        fetched = await super().getmany(active_partitions, timeout)
+        if fetched:
             self._records_at = time.monotonic()
-            many = sum(map(len, records.values())) >= STREAM_RECORDS
+            many = sum(len(each.records) for each in fetched.values()) >= STREAM_RECORDS
             self._wait_ms = STREAM_FETCH_MS if many else TRICKLE_FETCH_MS
         elif time.monotonic() - self._records_at >= _QUIET_SECONDS:
             self._wait_ms = IDLE_FETCH_MS
@@ -86,7 +118,7 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # F
         fetcher = self._consumer._fetcher
         fetcher._fetch_min_bytes = FETCH_BYTES
         fetcher._fetch_max_wait_ms = self._wait_ms
-        return records
+        return fetched
 
     async def on_thread_stop(self) -> None:
         # aiokafka's fetcher, closed while it waits before it tries a broker again, lets the
@@ -95,11 +127,14 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # F
         with contextlib.suppress(asyncio.CancelledError):
             await super().on_thread_stop()
 
-    async def _fetch_records(self, consumer: Any, *args: Any, **kwargs: Any) -> Any:
+    async def _fetch_records(
+        self, consumer: Any, active_partitions: Any, *args: Any, **kwargs: Any
+    ) -> Any:
         # Runs in the thread that also fills the fetcher, so nothing changes meanwhile.
         leave_as_unpacked(consumer)
+        before = positions(consumer)
         try:
-            return await super()._fetch_records(consumer, *args, **kwargs)
+            records = await super()._fetch_records(consumer, active_partitions, *args, **kwargs)
         except TopicAuthorizationFailedError:
             # The watch over the brokers names the right and ends the process, unless it is back
             # by then. Nothing was handed over, so the next fetch begins where this one did.
@@ -107,20 +142,67 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # F
             return {}
         except GroupAuthorizationFailedError:
             # aiokafka's coordinator ends of it, and would not join again with the right back.
-            self.app.fatal(may_not_join(self.app.conf.id))
+            self.app.driven.fatal(may_not_join(self.app.conf.id))
             raise
+        after = positions(consumer)
+        fetched = {}
+        for tp in records.keys() | (after.keys() & active_partitions):
+            some = records.get(tp, ())
+            until = after.get(tp, some[-1].offset + 1 if some else 0)
+            first = before.get(tp, until)
+            if some:
+                first = min(first, some[0].offset)
+            if first < until:
+                fetched[TP(*tp)] = Fetched(first, until, some, self._epochs.get(tp, -1))
+        return fetched
+
+    async def _commit(self, offsets: Any) -> Any:
+        # aiokafka refuses an empty commit, which is all that is left when a rebalance comes first.
+        assigned = self.assignment()
+        return bool(assigned & offsets.keys()) and await super()._commit(offsets)
+
+
+class _NoReadOffsets(dict[TP, int | None]):
+    """Faust drops messages before the last one that it has handed over: it knows of none."""
+
+    def __getitem__(self, _: TP) -> None:
+        return None
+
+    def __setitem__(self, *_: Any) -> None:
+        pass
+
+    def update(self, *_: Any, **__: Any) -> None:
+        pass
 
 
 class _Consumer(driver.Consumer):  # type: ignore[misc]
+    """Faust's consumer, without its books: what is read, dropped and committed is ours to say."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._read_offset = _NoReadOffsets()
+
     def _new_consumer_thread(self) -> Any:
         return _ConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
-    def _new_offset(self, tp: TP) -> int | None:
-        # What lies between two messages counts as done in Faust's books (``_add_gap``), and with a
-        # chunk as a message that is most of the log. After a seek back they would let records be
-        # committed that this process was never handed again.
-        offset = super()._new_offset(tp)
-        return None if offset is None else self.app.committable(tp, offset)
+    def ack(self, message: Any) -> bool:
+        message.acked = True
+        self._unacked_messages.discard(message)
+        return True
+
+    async def _add_gap(self, *_: Any) -> None:
+        pass
+
+    async def _commit_tps(self, *_: Any, **__: Any) -> bool:
+        offsets = {
+            tp: offset
+            for at, offset in self.app.driven.checkpoints().items()
+            if (tp := TP(*at)) and offset != (self._committed_offset[tp] or 0)
+        }
+        committed = bool(offsets) and await self._commit(offsets)
+        if committed:
+            self._committed_offset.update(offsets)
+        return committed
 
 
 class Transport(driver.Transport):  # type: ignore[misc]
@@ -129,22 +211,42 @@ class Transport(driver.Transport):  # type: ignore[misc]
     Consumer = _Consumer
 
 
+class FaustApp(faust.App):  # type: ignore[misc]
+    """A Faust app that is driven by a worker."""
+
+    def __init__(self, driven: Driven, *args: Any, **kwargs: Any) -> None:
+        self.driven = driven
+        super().__init__(*args, ConsumerScheduler=ChunkScheduler, **kwargs)
+
+    def _new_transport(self) -> Transport:
+        return Transport(self.conf.broker_consumer, self)
+
+    async def on_start(self) -> None:
+        await super().on_start()
+        await self.driven.start()
+
+    async def on_stop(self) -> None:
+        await self.driven.stop()
+        await super().on_stop()
+
+    async def on_shutdown(self) -> None:
+        await super().on_shutdown()
+        await self.driven.close()
+
+
 class ChunkRecord(NamedTuple):
-    """Records of one partition as one Faust message; its offset is the last one's.
+    """What was fetched of one partition as one Faust message; its offset is the last one's.
 
-    The records have at least ``offset``, ``timestamp``, ``key``, ``value`` and ``headers``.
-
-    The fields are those that faust/transport/drivers/aiokafka.py ``_to_message`` reads. Faust's
-    gap handling commits past the whole chunk once it is acknowledged.
+    The fields are those that faust/transport/drivers/aiokafka.py ``_to_message`` reads.
     """
 
     topic: str
     partition: int
     offset: int
-    timestamp: int
-    timestamp_type: int
-    key: None
-    value: Sequence[Any]
+    value: Fetched
+    timestamp: int = 0
+    timestamp_type: int = 0
+    key: None = None
     checksum: None = None
     serialized_key_size: int = 0
     serialized_value_size: int = 0
@@ -154,24 +256,10 @@ class ChunkRecord(NamedTuple):
 class ChunkScheduler:
     """A Faust scheduling strategy that yields one :class:`ChunkRecord` per partition."""
 
-    def iterate(self, records: Mapping[TP, list[Any]]) -> Iterator[tuple[TP, Any]]:
-        """All fetched records, chunk by chunk, in offset order within each partition."""
+    def iterate(self, records: Mapping[TP, Fetched]) -> Iterator[tuple[TP, Any]]:
+        """All that was fetched, partition by partition."""
         for tp, fetched in records.items():
-            for start in range(0, len(fetched), CHUNK_RECORDS):
-                chunk = fetched[start : start + CHUNK_RECORDS]
-                last = chunk[-1]
-                yield (
-                    tp,
-                    ChunkRecord(
-                        tp.topic,
-                        tp.partition,
-                        last.offset,
-                        last.timestamp,
-                        last.timestamp_type,
-                        None,
-                        chunk,
-                    ),
-                )
+            yield tp, ChunkRecord(tp.topic, tp.partition, fetched.until - 1, fetched)
 
 
 class ChunkSchema(Schema):  # type: ignore[misc]  # Faust ships no types

@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry
 from streams.kafka.permissions import Needs, Right
 from streams.kafka.topic_metadata import TopicQuestion, TopicState
 from streams.kafka.topics import DEAD_LETTERS, SHORT_NAMES, catalogue, create_missing
-from streams.runtime.app import create_app, exit_process
+from streams.runtime.app import Worker, exit_process
 from streams.runtime.broker_watch import BrokerWatch
 from streams.runtime.deadline import STOP_SECONDS, end_within
 from streams.runtime.topic_gate import TopicGate, handed_over, start_again
@@ -93,7 +93,7 @@ def worker_needs(settings: Settings) -> Needs:
     return {**needs, settings.topic(DEAD_LETTERS): (Right.WRITE,)}
 
 
-class _Worker(faust.Worker):  # type: ignore[misc]  # Faust ships no types
+class _Process(faust.Worker):  # type: ignore[misc]  # Faust ships no types
     async def stop(self) -> None:
         # Faust waits here for the consumer, which waits for the group's coordinator.
         end_within(
@@ -138,11 +138,18 @@ def run(settings: Settings) -> None:
     topics = asyncio.run(_topics(settings))
     if topics is None:
         return
-    app = create_app(settings, CollectorRegistry(), begun_with=topics, changed=start_again)
-    app.watch = BrokerWatch(settings, worker_needs(settings), exit_process).run
+    worker = Worker(
+        settings,
+        CollectorRegistry(),
+        begun_with=topics,
+        changed=start_again,
+        watch=BrokerWatch(settings, worker_needs(settings), exit_process).run,
+    )
     # Faust would set up logging by itself, with a spinner, and at some levels with the root
     # logger at DEBUG; ours is set up already.
-    worker = _Worker(app, loglevel=None, quiet=True, override_logging=False, redirect_stdouts=False)
-    worker.spinner = None  # it would write its escape codes even where there is no terminal
+    process = _Process(
+        worker.faust, loglevel=None, quiet=True, override_logging=False, redirect_stdouts=False
+    )
+    process.spinner = None  # it would write its escape codes even where there is no terminal
     tune_interpreter()
-    worker.execute_from_commandline()
+    process.execute_from_commandline()

@@ -11,8 +11,8 @@ from streams.kafka.partitioner import partition_for
 from streams.metrics.collector import AgencyState
 from streams.metrics.exposition import Exposition
 from streams.processing.intake import Intake
-from streams.processing.task import Owned
-from streams.processing.tasks import Tables
+from streams.processing.task import Task
+from streams.processing.tasks import Tasks
 from streams.settings import Settings
 from streams.state.partition import NOT_SEEN
 from streams.views.published_months import Register
@@ -28,7 +28,7 @@ class View:
     settings: Settings
     reference: Reference
     register: Register
-    tables: Tables
+    tasks: Tasks
     intake: Intake
     exposition: Exposition
     as_of: Callable[[], int]
@@ -37,19 +37,19 @@ class View:
 
     def progress(self) -> Progress:
         return Progress(
-            self.intake.taken_in, max(self.intake.last_progress, self.tables.last_progress)
+            self.intake.processed, max(self.intake.last_progress, self.tasks.last_progress)
         )
 
     def readiness(self) -> Readiness:
-        tables, recovery = self.tables, self.tables.recovery
+        tasks, recovery = self.tasks, self.tasks.report
         return Readiness(
-            ready=tables.ready,
+            ready=tasks.ready,
             problems=[],
-            partitions=sorted(tables.owned),
-            recovering=sorted(n for n, own in tables.owned.items() if not tables.publishes(own)),
-            unexplained={
+            partitions=sorted(tasks.tasks),
+            recovering=sorted(n for n, task in tasks.tasks.items() if not tasks.shows(task)),
+            unaccounted={
                 f"{topic}[{number}]": offsets
-                for (topic, number), offsets in self._unexplained().items()
+                for (topic, number), offsets in self._unaccounted().items()
                 if offsets
             },
             recovery={
@@ -60,12 +60,12 @@ class View:
         )
 
     def ledger(self, agency: str) -> AgencyLedger | None:
-        owned = self._owned(agency)
-        if owned is None:
+        task = self._task(agency)
+        if task is None:
             return None
-        if not self.tables.publishes(owned):
+        if not self.tasks.shows(task):
             raise NotReadyError(f"agency {agency!r} is being recovered")
-        return owned.partition.ledgers.get(agency) or AgencyLedger()
+        return task.partition.ledgers.get(agency) or AgencyLedger()
 
     def scrape(self, accept: str, behind: int | None) -> tuple[bytes, str]:
         return self.exposition.scrape(
@@ -73,7 +73,7 @@ class View:
             self.reference.targets,
             self.as_of(),
             self.lag(),
-            self._unexplained(),
+            self._unaccounted(),
             behind,
             accept,
         )
@@ -81,18 +81,18 @@ class View:
     def agency_states(self) -> Iterator[AgencyState]:
         """The registered agencies whose figures this worker may show, by code."""
         for agency in sorted(self.reference.agencies.values()):
-            owned = self._owned(agency.code)
-            if owned is not None and self.tables.publishes(owned):
-                ledger = owned.partition.ledgers.get(agency.code)
-                seen = owned.partition.seen.get(agency.code, NOT_SEEN)
+            task = self._task(agency.code)
+            if task is not None and self.tasks.shows(task):
+                ledger = task.partition.ledgers.get(agency.code)
+                seen = task.partition.seen.get(agency.code, NOT_SEEN)
                 yield AgencyState(agency, ledger.months if ledger else _NO_MONTHS, seen.at)
 
-    def _owned(self, agency: str) -> Owned | None:
-        return self.tables.owned.get(partition_for(agency.encode(), self.settings.partitions))
+    def _task(self, agency: str) -> Task | None:
+        return self.tasks.tasks.get(partition_for(agency.encode(), self.settings.partitions))
 
-    def _unexplained(self) -> dict[tuple[str, int], int]:
+    def _unaccounted(self) -> dict[tuple[str, int], int]:
         return {
-            (topic, number): offsets
-            for number, owned in self.tables.owned.items()
-            for topic, offsets in owned.unexplained.items()
+            (topic, number): cursor.unaccounted
+            for number, task in self.tasks.tasks.items()
+            for topic, cursor in task.cursors.items()
         }

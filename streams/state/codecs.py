@@ -15,7 +15,8 @@ the row was written: an agency's value is the greatest over its rows.
 from __future__ import annotations
 
 from datetime import date
-from typing import Annotated, NamedTuple
+from typing import Annotated, NamedTuple, Protocol
+from zlib import crc32
 
 import msgspec
 import orjson
@@ -52,28 +53,73 @@ def split_row_key(key: bytes) -> tuple[str, str]:
     return agency, code
 
 
-def progress_key(topic: str) -> bytes:
-    """The key under which a changelog keeps how far its source topic was taken in."""
+class LastRecord(NamedTuple):
+    """The last record of a source partition that was processed, to know it again."""
+
+    offset: int
+    digest: int
+    """Of :func:`record_digest`."""
+
+
+class Checkpoint(NamedTuple):
+    """How far a source partition is processed, with every row of it in the logs."""
+
+    next: int
+    """The next offset to process."""
+    last: LastRecord | None = None
+    """None: nothing was processed yet, or by a version that did not say."""
+    epoch: int = -1
+    """The partition's leader epoch as of its record batch; -1: not known."""
+    identity: str = ""
+    """Of which topic of that name this speaks: another one has other records at its offsets."""
+
+
+class SourceRecord(Protocol):
+    """As much of a source record as tells it from any other at its offset."""
+
+    timestamp: int | None
+    key: bytes | None
+    value: bytes | None
+
+
+def record_digest(record: SourceRecord) -> int:
+    """Tells a record from another that a broker put at the same offset after it lost the first."""
+    digest = crc32(record.value or b"", crc32(record.key or b""))
+    return crc32(b"%d" % (record.timestamp or 0), digest)
+
+
+def checkpoint_key(topic: str) -> bytes:
+    """The key under which a changelog keeps the checkpoint of its source topic (full name)."""
     return f" {topic}".encode()
 
 
-def is_progress(key: bytes) -> bool:
-    """Whether a changelog key is a progress mark; agency codes never start with a space."""
+def is_checkpoint(key: bytes) -> bool:
+    """Whether a changelog key is a checkpoint's; agency codes never start with a space."""
     return key.startswith(b" ")
 
 
-def encode_progress(next_offset: int, identity: str = "") -> bytes:
-    """The next offset to take in; every row of the records before it is in the log.
+def encode_checkpoint(checkpoint: Checkpoint) -> bytes:
+    """``next offset digest epoch identity``; the offset and digest (hex) are the last record's.
 
-    ``identity``: of which topic of that name, for another one has other records at its offsets.
+    A hyphen stands for what is not known.
     """
-    return f"{next_offset} {identity}".rstrip().encode()
+    offset, digest = ("-", "-") if checkpoint.last is None else checkpoint.last
+    mark = digest if isinstance(digest, str) else f"{digest:08x}"
+    identity = checkpoint.identity or "-"
+    return f"{checkpoint.next} {offset} {mark} {checkpoint.epoch} {identity}".encode()
 
 
-def decode_progress(row: bytes) -> tuple[int, str]:
-    """The inverse of :func:`encode_progress`."""
-    offset, _, identity = row.decode().partition(" ")
-    return int(offset), identity
+def decode_checkpoint(row: bytes) -> Checkpoint:
+    """The inverse of :func:`encode_checkpoint`. Raises :class:`UnreadableRowError`."""
+    try:
+        position, *more = row.decode().split()
+        if not more:  # of a version that knew no more
+            return Checkpoint(int(position))
+        offset, digest, epoch, identity = more
+        last = None if offset == "-" else LastRecord(int(offset), int(digest, 16))
+        return Checkpoint(int(position), last, int(epoch), "" if identity == "-" else identity)
+    except ValueError as error:
+        raise UnreadableRowError(f"checkpoint: {row[:100]!r}") from error
 
 
 def encode_dossier(dossier: Dossier) -> bytes:

@@ -22,7 +22,7 @@ ROWS_AT_ONCE = 250
 """Some two milliseconds."""
 
 
-def recount(partition: Partition) -> Generator[None, None, str | None]:
+def first_difference(partition: Partition) -> Generator[None, None, str | None]:
     """The first agency whose ledger is not what its rows give, or None.
 
     Must not outlive the store: close it before. Between slices anything may be taken in.

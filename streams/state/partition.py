@@ -11,7 +11,7 @@ derived: restored where the store keeps them (:mod:`streams.state.ledger_store`)
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import NamedTuple
 
@@ -32,24 +32,21 @@ from streams.domain.ledger import AgencyLedger, Month
 from streams.domain.tally import Tally
 from streams.state.codecs import (
     AgencyMonth,
+    Checkpoint,
+    UnreadableRowError,
+    checkpoint_key,
     decode_agency_month,
-    decode_agency_seen,
+    decode_checkpoint,
     decode_dossier,
     decode_listings,
-    decode_progress,
-    decode_taken_in,
+    encode_checkpoint,
     encode_dossier,
     encode_listing,
-    encode_progress,
-    is_progress,
+    is_checkpoint,
     listing_key,
-    progress_key,
     row_key,
-    split_agency_month_key,
     split_row_key,
-    split_taken_in_key,
 )
-from streams.state.kept_months import KeptMonths
 from streams.state.ledger_store import Change, SavedLedgers
 from streams.state.stores import Store
 
@@ -106,17 +103,12 @@ class Partition:
         self.ledgers: dict[str, AgencyLedger] = {}
         self.saved = SavedLedgers(dossiers) if dossiers.keeps else None
         self.seen: dict[str, Seen] = {}
-        self.published: dict[tuple[str, int], bytes] = {}
-        """The newest agency-months rows as far as they are known, until :meth:`repaired`."""
-        self.kept_months = KeptMonths(dossiers)
-        self.progress: dict[str, int] = {}
-        """Source topic → the next offset to take in, as its changelog has it."""
-        self.sources: Mapping[str, str] = {}
-        """Source topic → its identity now, where the broker tells it."""
-        self._progress_of: dict[str, str] = {}
-        """Source topic → the identity of the topic that ``progress`` speaks of, where known."""
-        self.marks: dict[str, int] = {}
-        """Source topic → how far the public rows go, by their newest mark as far as is known."""
+        self.checkpoints: dict[str, Checkpoint] = {}
+        """Source topic (full name) → its checkpoint, as its changelog has it."""
+        self.stale = True
+        """The ledgers lack rows or listings that are known: they are to be rebuilt."""
+        self.unverified = False
+        """The ledgers were restored, and not compared with the rows since."""
         self._unmerged_dossiers: set[bytes] = set()
         self._unmerged_listings: set[tuple[bytes, int]] = set()
 
@@ -149,11 +141,8 @@ class Partition:
         self.services.clear()
         self.ledgers.clear()
         self.seen.clear()
-        self.published.clear()
-        self.kept_months.forget()
-        self.progress.clear()
-        self._progress_of.clear()
-        self.marks.clear()
+        self.checkpoints.clear()
+        self.stale = True
         self._unmerged_dossiers.clear()
         self._unmerged_listings.clear()
 
@@ -163,8 +152,8 @@ class Partition:
         added = 0
         get = self.dossiers.get
         for key, row in records:
-            if is_progress(key):
-                self._advance(key, row)
+            if is_checkpoint(key):
+                self.advance(key[1:].decode(), decode_checkpoint(row))
                 continue
             known = fresh.get(key) or get(key)
             if known is None:
@@ -178,6 +167,7 @@ class Partition:
                     continue
             fresh[key] = row
             self._unmerged_dossiers.discard(key)
+        self.stale = self.stale or not self.keeping
         self.put(fresh, self._moved_by(fresh) if self.keeping else {}, added)
 
     @property
@@ -217,7 +207,7 @@ class Partition:
                 self.ledger(agency)
         return changes
 
-    def restore(self) -> Iterator[None]:
+    def restore(self) -> Generator[None, None, None]:
         """Take the ledgers from the store, if they are good; ``keeping`` says so afterwards.
 
         Only before the first rows are put; their listings are those of the time they were saved.
@@ -227,8 +217,18 @@ class Partition:
         found = yield from self.saved.restore()
         if found is not None:
             self.ledgers = found
+            self.unverified = True
 
-    def relist(self) -> Iterator[None]:
+    def rebuild_ledgers(self) -> Generator[object, None, None]:
+        """Make the ledgers those of the rows and listings that are known now, in slices."""
+        while self.stale:
+            if self.keeping:
+                self.stale = False
+                yield from self._relist()
+            else:
+                yield from self.fold()
+
+    def _relist(self) -> Iterator[None]:
         """Move restored ledgers to the listings that are known now."""
         listed: defaultdict[str, dict[str, Service]] = defaultdict(dict)
         for key, service in self.services.items():
@@ -242,10 +242,11 @@ class Partition:
 
     def absorb_services(self, records: list[tuple[bytes, bytes]]) -> None:
         """Merge rows of the services changelog."""
+        self.stale = True
         copied: set[bytes] = set()
         for key, row in records:
-            if is_progress(key):
-                self._advance(key, row)
+            if is_checkpoint(key):
+                self.advance(key[1:].decode(), decode_checkpoint(row))
                 continue
             at, read, whole = decode_listings(key, row)
             if at not in copied:  # the ledgers have the old ones, to see what has changed
@@ -260,68 +261,23 @@ class Partition:
                 else:
                     self._unmerged_listings.add((at, day))
 
-    def absorb_months(self, records: list[tuple[bytes, bytes]]) -> None:
-        """Take in published agency-months rows: what was seen, and what must be compared."""
-        rows = [record for record in records if split_agency_month_key(record[0]) is not None]
-        for _, value in rows:
-            self._absorb_month(value)
-        for key, value in records:
-            topic, offset = split_taken_in_key(key), decode_taken_in(value)
-            if topic is not None and offset is not None:
-                self.marks[topic] = offset
-        self.kept_months.read(rows)
+    def advance(self, topic: str, checkpoint: Checkpoint) -> None:
+        """The rows of everything of ``topic`` before the checkpoint are in the logs.
 
-    def _absorb_month(self, value: bytes) -> None:
-        agency, month, at, day = decode_agency_seen(value)
-        self.note(agency, Seen(at, day))
-        # Most rows are overtaken by the next of their month: columns are read when compared.
-        self.published[agency, month] = value
-
-    def recall_months(self, log: str) -> int:
-        """Take in the public rows that are kept; the offset of ``log`` to read on from."""
-        try:
-            rows, position = self.kept_months.recall(log)
-            for row in rows:
-                self._absorb_month(row)
-        except ValueError:  # whatever they are, the log has them
-            self.kept_months.forget()
-            return 0
-        return position
-
-    def _advance(self, key: bytes, row: bytes) -> None:
-        self._advance_to(key[1:].decode(), *decode_progress(row))
-
-    def advance(self, topic: str, offset: int) -> None:
-        """Everything of ``topic`` before ``offset`` is taken in, and its rows are in the logs.
-
-        Kept beside the rows, because a store on disk spares reading the changelog that says it.
+        Of those in a changelog the last one counts, also where it is behind another: a worker that
+        had lost the partition was not wrong, and a log that lost records is read again. Kept
+        beside the rows, because a store on disk spares reading the changelog that says it.
         """
-        self._advance_to(topic, offset, self.sources.get(topic, ""))
+        if self.checkpoints.get(topic) != checkpoint:
+            self.checkpoints[topic] = checkpoint
+            self.dossiers.mark(checkpoint_key(topic), encode_checkpoint(checkpoint))
 
-    def _advance_to(self, topic: str, offset: int, identity: str) -> None:
-        if topic not in self.progress:
-            kept = self.dossiers.marked(progress_key(topic)) or b"0"
-            self.progress[topic], self._progress_of[topic] = decode_progress(kept)
-        known, of = self.progress[topic], self._progress_of.get(topic, "")
-        if identity and of and identity != of:
-            known = -1  # another topic of that name: its offsets are others
-        if offset > known:
-            self.progress[topic], self._progress_of[topic] = offset, identity or of
-            self.dossiers.mark(progress_key(topic), encode_progress(offset, identity or of))
-
-    def restart_sources(self) -> dict[str, int]:
-        """Begin anew with topics that are not those that were read, and say how far they had been.
-
-        To be called when all of the changelogs has been read.
-        """
-        other = {
-            topic: self.progress[topic]
-            for topic, identity in self.sources.items()
-            if self._progress_of.get(topic) not in ("", None, identity)
-        }
-        for topic in other:
-            self.advance(topic, 0)
-        return other
+    def recall_checkpoints(self, topics: Iterable[str]) -> None:
+        """Take the checkpoints of ``topics`` from the store."""
+        for topic in topics:
+            row = self.dossiers.marked(checkpoint_key(topic))
+            if row is not None:
+                self.checkpoints[topic] = decode_checkpoint(row)
 
     def unmerged(self) -> tuple[dict[bytes, bytes], dict[bytes, bytes]]:
         """Dossier and service rows whose last changelog record lacks facts that are known.
@@ -344,6 +300,7 @@ class Partition:
         Where the store keeps ledgers, it then has these.
         """
         done = 0
+        self.stale = self.unverified = False
         if self.saved is not None:
             for _ in self.saved.folding():
                 yield done
@@ -375,37 +332,47 @@ class Partition:
                 yield done
         yield done
 
-    def unpublished(self) -> set[tuple[str, int]]:
+    def unpublished(
+        self, published: Mapping[tuple[str, int], bytes], seen_before: Mapping[str, Seen]
+    ) -> Generator[None, None, set[tuple[str, int]]]:
         """The (agency, month) pairs whose published row differs from what it should be.
 
-        They are what a crash left behind, or an earlier version of the counting rules, or a
-        worker that wrote after it had lost the partition. A month that was not read counts as
-        empty. What an agency has seen must stand in one of its rows at least.
+        ``published`` has the newest rows of the partition. Differing ones are what a crash left
+        behind, or an earlier version of the counting rules, or a worker that wrote after it had
+        lost the partition. What an agency has seen must stand in one of its rows at least;
+        ``seen_before`` has the latest of all rows there ever were. To be run to its end before
+        anything else is done with the partition.
         """
         differing: set[tuple[str, int]] = set()
         seen: dict[str, Seen] = {}
-        for key, value in self.published.items():
-            row = decode_agency_month(value)
-            seen[row.agency] = later(
-                seen.get(row.agency, NOT_SEEN), Seen(row.last_event_at, row.latest_day)
-            )
+        for number, (key, value) in enumerate(published.items()):
+            if number % 100 == 99:
+                yield
+            try:
+                row = decode_agency_month(value)
+            except UnreadableRowError:
+                differing.add(key)
+                continue
+            known = Seen(row.last_event_at, row.latest_day)
+            seen[row.agency] = later(seen.get(row.agency, NOT_SEEN), known)
             ledger = self.ledgers.get(row.agency)
             cells = ledger.months.get(row.month) if ledger is not None else None
             if row.cells.rows() != (cells.rows() if cells is not None else {}):
                 differing.add(key)
         for agency, ledger in self.ledgers.items():
             for month, cells in ledger.months.items():
-                if (agency, month) not in self.published and cells.rows():
+                if (agency, month) not in published and cells.rows():
                     differing.add((agency, month))
+        for agency, known in seen_before.items():
+            self.note(agency, known)
         for agency, known in self.seen.items():
             heard = month_of_seen(known)
             if known != seen.get(agency) and heard is not None:
                 differing.add((agency, heard))
         return differing
 
-    def repaired(self) -> None:
-        """The logs agree with the state: forget what was read of them, and what had changed."""
-        self.published.clear()
+    def published(self) -> None:
+        """The logs agree with the state: forget what had changed."""
         self._unmerged_dossiers.clear()
         self._unmerged_listings.clear()
         for ledger in self.ledgers.values():

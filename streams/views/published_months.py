@@ -8,8 +8,9 @@ far of the event topics the rows go (contract, section 1); other keys are ignore
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import reduce
 from itertools import islice
 from typing import Any, NamedTuple
@@ -24,7 +25,9 @@ from streams.domain.ledger import Months
 from streams.kafka.compacted_view import CompactedView
 from streams.settings import Settings
 from streams.state.codecs import (
+    UnreadableRowError,
     decode_agency_month,
+    decode_agency_seen,
     decode_taken_in,
     split_agency_month_key,
     split_taken_in_key,
@@ -80,13 +83,15 @@ class Register:
         self._agencies: dict[str, _Agency] = {}
         self._undecoded: dict[tuple[str, int], bytes] = {}
         self._seen: dict[str, Seen] = {}
-        self._marks: dict[tuple[str, int], int] = {}
+        self._marks: defaultdict[int, dict[str, int]] = defaultdict(dict)
         self._keys: Counter[int] = Counter()
         """Partition → how many keys it has."""
+        self._rows: defaultdict[int, dict[tuple[str, int], bytes]] = defaultdict(dict)
+        self._ever_seen: defaultdict[int, dict[str, Seen]] = defaultdict(dict)
         self.view: CompactedView[tuple[int, bytes], bytes] = CompactedView(
             settings.client_options(),
             [self._topic],
-            _raw,
+            self._read,
             on_change=self._change,
         )
         self._events = sorted(settings.topic(topic) for topic in EVENT_TOPICS)
@@ -104,6 +109,25 @@ class Register:
     async def refresh(self) -> None:
         """Return when everything published before the call has been read."""
         await self.view.refresh()
+
+    def rows_of(self, number: int) -> Mapping[tuple[str, int], bytes]:
+        """(agency, month) → the newest row on partition ``number``."""
+        return self._rows[number]
+
+    def seen_of(self, number: int) -> Mapping[str, Seen]:
+        """Agency → the latest that any row on partition ``number`` ever said was seen of it.
+
+        A worker that has lost the partition may have written an older row last.
+        """
+        return self._ever_seen[number]
+
+    def taken_in(self, number: int) -> Mapping[str, int]:
+        """Source topic (full name) → the newest mark on partition ``number``."""
+        return self._marks[number]
+
+    def position(self, number: int) -> int:
+        """The offset before which every row of partition ``number`` has been read."""
+        return self.view.position(TopicPartition(self._topic, number))
 
     async def catch_up(self) -> None:
         """Decode what has arrived, letting others run in between.
@@ -140,17 +164,14 @@ class Register:
         for (topic, partition), end in ends.items():
             reached = live.get((topic, partition))
             if reached is None:
-                reached = self._marks.get((topic, partition))
+                reached = self._marks[partition].get(topic)
             if reached is None:
                 # Of a topic that nothing was read of yet there is no mark.
-                if end and self._keys[partition] and not self._marked(partition):
+                if end and self._keys[partition] and not self._marks[partition]:
                     return None
                 reached = 0
             lacking += max(0, end - reached)
         return lacking
-
-    def _marked(self, partition: int) -> bool:
-        return any(number == partition for _, number in self._marks)
 
     def latest_day(self) -> int | None:
         """The latest day of any agency's accepted submission or processing step."""
@@ -173,6 +194,19 @@ class Register:
         found = await self.view.ends_of(self._events)
         return {tp: end.high for tp, end in found.items()}
 
+    def _read(
+        self, record: ConsumerRecord[Any, Any]
+    ) -> tuple[tuple[int, bytes], bytes | None] | None:
+        key, value = record.key, record.value
+        if key is None:
+            return None
+        if value is not None and split_agency_month_key(key) is not None:
+            with suppress(UnreadableRowError):  # the owner writes it again
+                agency, _, at, day = decode_agency_seen(value)
+                ever = self._ever_seen[record.partition]
+                ever[agency] = later(ever.get(agency, NOT_SEEN), Seen(at, day))
+        return (record.partition, key), value
+
     def _change(self, key: tuple[int, bytes], old: bytes | None, new: bytes | None) -> None:
         partition, name = key
         self._keys[partition] += (new is not None) - (old is not None)
@@ -181,14 +215,15 @@ class Register:
             topic = split_taken_in_key(name)
             mark = None if new is None else decode_taken_in(new)
             if topic is not None and mark is not None:
-                self._marks[topic, partition] = mark
+                self._marks[partition][topic] = mark
             elif topic is not None:
-                self._marks.pop((topic, partition), None)
+                self._marks[partition].pop(topic, None)
             return
         agency, month = row
         if new is not None:
-            self._undecoded[agency, month] = new
+            self._undecoded[agency, month] = self._rows[partition][agency, month] = new
             return
+        self._rows[partition].pop((agency, month), None)
         self._undecoded.pop((agency, month), None)
         self._seen.pop(agency, None)
         known = self._agencies.get(agency)
@@ -204,7 +239,3 @@ class Register:
             agency.seen[row.month] = Seen(row.last_event_at, row.latest_day)
             self._seen.pop(row.agency, None)
             del self._undecoded[key]
-
-
-def _raw(record: ConsumerRecord[Any, Any]) -> tuple[tuple[int, bytes], bytes | None] | None:
-    return None if record.key is None else ((record.partition, record.key), record.value)

@@ -11,10 +11,9 @@ from faust.types import TP
 
 from streams.api import server
 from streams.api.server import STALE_SECONDS
-from streams.processing.task import Owned
-from streams.runtime.app import HosoApp
-from streams.state.partition import Partition
-from streams.state.stores import MemoryStore
+from streams.processing.task import Phase
+from streams.runtime.app import Worker
+from streams.state.codecs import Checkpoint
 from tests.api.conftest import Connect
 from tests.api.world import World
 
@@ -52,7 +51,7 @@ async def test_an_idle_worker_is_healthy_however_long_it_has_been_idle(
     assert answer == {
         "healthy": True,
         "lag": 0,
-        "taken_in": 0,
+        "processed": 0,
         "seconds_since_progress": 0.0,
         "failed": [],
     }
@@ -86,7 +85,7 @@ async def test_a_record_after_a_quiet_night_does_not_make_a_worker_unhealthy(
     assert (await healthz(client))[0] == 200
 
 
-@pytest.mark.parametrize("part", ["intake", "tables_"])
+@pytest.mark.parametrize("part", ["intake", "tasks"])
 async def test_chunks_taken_in_and_rows_recovered_are_progress(
     connect: Connect, clock: Clock, part: str
 ) -> None:
@@ -120,13 +119,13 @@ async def test_ready_means_every_owned_partition_is_recovered(connect: Connect) 
         return response.status, await response.json()
 
     recovery = {"rows": 0, "repaired": 0, "seconds": 0.0}
-    nothing = {"problems": [], "unexplained": {}, "recovery": recovery}
+    nothing = {"problems": [], "unaccounted": {}, "recovery": recovery}
     answer = {"ready": True, "partitions": [1, 4], "recovering": [], **nothing}
     assert await readyz() == (200, answer)
-    world.tables_.owned[2] = Owned(2, Partition(2, MemoryStore()))
+    world.tasks.tasks[2] = world.task(2, Phase.RESTORING)
     answer = {"ready": False, "partitions": [1, 2, 4], "recovering": [2], **nothing}
     assert await readyz() == (503, answer)
-    world.tables_.suspend()
+    world.tasks.suspend()
     assert (await readyz())[1]["recovering"] == [1, 2, 4]
 
 
@@ -135,10 +134,10 @@ async def test_a_worker_that_cannot_account_for_a_record_is_not_ready_and_says_w
 ) -> None:
     world = World(owns=frozenset({3}))
     client = await connect(world)
-    world.tables_.owned[3].unexplained["hoso.submissions"] = 1
+    world.tasks.tasks[3].cursors["hoso.submissions"].unaccounted = 1
     response = await client.get("/readyz")
     assert response.status == 503
-    assert (await response.json())["unexplained"] == {"hoso.submissions[3]": 1}
+    assert (await response.json())["unaccounted"] == {"hoso.submissions[3]": 1}
     scraped = await (await client.get("/metrics")).text()
     assert 'hoso_conservation_difference{partition="3",topic="hoso.submissions"} 1.0' in scraped
 
@@ -148,9 +147,9 @@ async def test_a_worker_is_ready_with_nothing_to_own_once_it_has_been_told_so(
 ) -> None:
     world = World(owns=frozenset())
     client = await connect(world)
-    world.tables_.suspend()
+    world.tasks.suspend()
     assert (await client.get("/readyz")).status == 503
-    world.tables_.assign(set())
+    world.tasks.assign(set())
     assert (await client.get("/readyz")).status == 200
 
 
@@ -168,15 +167,15 @@ class Consumer:
 
 
 def lag(world: World, highwaters: dict[TP, int | None]) -> dict[tuple[str, int], int]:
-    app = SimpleNamespace(
-        consumer=Consumer(highwaters), tables_=world.tables_, settings=world.settings
-    )
-    return HosoApp.lag(app)  # type: ignore[arg-type]
+    faust = SimpleNamespace(consumer=Consumer(highwaters))
+    worker: Any = SimpleNamespace(faust=faust, tasks=world.tasks)
+    return Worker.lag(worker)
 
 
 def test_lag_is_what_the_broker_has_beyond_what_was_taken_in() -> None:
     world = World(owns=frozenset({0, 1}))
-    world.tables_.owned[0].next["hoso.submissions"] = 40
+    world.tasks.tasks[0].cursors["hoso.submissions"].processed = Checkpoint(40)
+    world.tasks.tasks[1].cursors["hoso.submissions"].processed = Checkpoint(0)
     assert lag(
         world,
         {
@@ -188,13 +187,12 @@ def test_lag_is_what_the_broker_has_beyond_what_was_taken_in() -> None:
     ) == {("hoso.submissions", 0): 2, ("hoso.submissions", 1): 5}
 
 
-def test_reference_data_taken_in_before_a_restart_is_no_lag() -> None:
-    """Their progress is with the consumer group: counted from 0 the lag would never go away, and
-    a healthy worker would be restarted every minute."""
+def test_what_a_restart_has_not_restored_yet_is_no_lag() -> None:
+    """Counted from 0 it would be one, and a worker that restores would not be healthy."""
     world = World(owns=frozenset({0}))
-    highwaters: dict[TP, int | None] = {TP("hoso.agencies", 0): 9, TP("hoso.targets", 0): 4}
-    assert lag(world, highwaters) == {}
-    world.tables_.owned[0].next["hoso.agencies"] = 8
+    highwaters: dict[TP, int | None] = {TP("hoso.agencies", 0): 9, TP("hoso.targets", 1): 4}
+    world.tasks.tasks[1] = world.task(1, Phase.RESTORING)
+    world.tasks.tasks[0].cursors["hoso.agencies"].resume(Checkpoint(8))
     assert lag(world, highwaters) == {("hoso.agencies", 0): 1}
 
 

@@ -258,7 +258,7 @@ async def test_an_owner_that_is_down_is_503_and_named(
 
 async def test_while_the_agency_is_being_recovered_the_answer_is_503(connect: Connect) -> None:
     world = small()
-    world.tables_.suspend()
+    world.tasks.suspend()
     client = await connect(world)
     response = await client.get(path_of("H56"))
     assert response.status == 503

@@ -7,6 +7,7 @@ events through ``judge`` and ``take_in``, and the agency-months rows those name 
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -29,11 +30,13 @@ from streams.metrics.exposition import Exposition
 from streams.processing.chunk import judge, take_in
 from streams.processing.intake import Intake
 from streams.processing.reference_repair import ReferenceRepair
-from streams.processing.task import Owned
-from streams.processing.tasks import Tables
-from streams.runtime.app import HosoApp
+from streams.processing.source_cursor import SourceCursor
+from streams.processing.task import Phase, Task
+from streams.processing.tasks import Tasks
+from streams.runtime.app import Worker
 from streams.runtime.view import View
 from streams.settings import Settings, load
+from streams.state.codecs import Checkpoint
 from streams.state.partition import Partition
 from streams.state.stores import MemoryStore
 from streams.views.behind import Behind
@@ -79,12 +82,14 @@ class World:
         self.register.behind = Behind(self.register, self._high_watermarks)
         self.instruments = Instruments.of_worker(self.registry, self.settings)
         self.fatal: list[str] = []
-        self.tables_ = Tables(self.settings, _no_writer, self.fatal.append)
+        self.log: Any = None
+        self.tasks = Tasks(self.settings, _no_writer, self.log, self.register, self.fatal.append)
         self.intake = Intake(
             self.settings,
-            self.tables_,
+            self.tasks,
             self.reference,
             ReferenceRepair(self.settings, self.reference, _no_writer),
+            self.log,
             self.instruments,
             self.fatal.append,
         )
@@ -92,20 +97,20 @@ class World:
             self.settings,
             self.reference,
             self.register,
-            self.tables_,
+            self.tasks,
             self.intake,
             Exposition(self.instruments, DEFINITIONS[self.settings.definition]),
             self.as_of,
             lambda: self.lags,
             lambda partition: self.owners.get(partition),
         )
-        self.instruments.ready.set_function(lambda: float(self.tables_.ready))
+        self.instruments.ready.set_function(lambda: float(self.tasks.ready))
         self._partitions = {
             number: Partition(number, MemoryStore()) for number in range(self.settings.partitions)
         }
-        self.tables_._assigned = True  # as after a rebalance
+        self.tasks._assigned = True  # as after a rebalance
         for number in self._partitions if self.owns is None else self.owns:
-            self.tables_.owned[number] = Owned(number, self._partitions[number], ready=True)
+            self.tasks.tasks[number] = self.task(number, Phase.RUNNING)
         self.lags: dict[tuple[str, int], int] = {}
         self.owners: dict[int, str] = {}
         self.broker_ms = int(BROKER_START.timestamp() * 1000)
@@ -116,8 +121,13 @@ class World:
         sent = {at: offset + 1 for at, offset in self._offsets.items() if at[0] in events}
         return {TopicPartition(*at): end for at, end in sent.items()}
 
+    def task(self, number: int, phase: Phase) -> Task:
+        """A task that has processed nothing."""
+        cursors = defaultdict(SourceCursor) if phase is Phase.RUNNING else {}
+        return Task(number, self._partitions[number], phase, cursors=cursors)
+
     def as_of(self) -> int:
-        return HosoApp.as_of(self)  # type: ignore[arg-type]
+        return Worker.as_of(self)  # type: ignore[arg-type]
 
     def application(self) -> web.Application:
         return WebServer(self.view).application()
@@ -170,6 +180,7 @@ class World:
                 chunk,
                 verdicts,
                 sources,
+                Checkpoint(chunk[-1].offset + 1),
             )
             self.register.view._apply(
                 [
@@ -179,7 +190,7 @@ class World:
                     for row in writes.months
                 ]
             )
-            if number in self.tables_.owned:
+            if number in self.tasks.tasks:
                 self.intake._count(name, writes, 0.02)
 
     def feed_examples(self) -> World:

@@ -51,7 +51,7 @@ def main() -> None:
     def clock() -> datetime:
         return right() + timedelta(seconds=offset())
 
-    streams.runtime.process.create_app = partial(streams.runtime.app.create_app, clock=clock)  # type: ignore[attr-defined]
+    streams.runtime.process.Worker = partial(streams.runtime.app.Worker, clock=clock)  # type: ignore[attr-defined]
     append = BatchBuilder.append
 
     def stamped(self: Any, *, timestamp: int | None, **record: Any) -> Any:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
-from streams.runtime.app import create_app
+from streams.runtime.app import Worker
 from streams.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -67,7 +67,7 @@ def test_a_second_way_to_make_a_consumer_is_seen() -> None:
 
 
 async def test_the_workers_consumer_reads_committed_records() -> None:
-    app = create_app(Settings(), CollectorRegistry())
+    app = Worker(Settings(), CollectorRegistry()).faust
     loop = asyncio.get_running_loop()
     consumer = app.consumer._new_consumer_thread()._create_consumer(loop)
     assert consumer._isolation_level == "read_committed"

@@ -16,7 +16,7 @@ from streams.audit.logs import Log
 from streams.kafka.aiokafka_internals import leave_as_unpacked
 from streams.kafka.compacted_view import CompactedView
 from streams.kafka.consumers import plain_consumer
-from streams.kafka.log_reader import LogReader
+from streams.kafka.log import KafkaLog
 from streams.kafka.offsets import End, end_offsets, ends
 from tests.conftest import Broker
 from tests.kafka.clients import (
@@ -137,7 +137,7 @@ async def test_a_log_is_read_without_aborted_records_to_where_the_open_transacti
     async with transaction(apache_kafka, f"{topic}-3") as hanging:
         await _send(hanging, topic, "h1")
         taken: list[bytes] = []
-        reader = LogReader(apache_kafka.client_options)
+        reader = KafkaLog(apache_kafka.client_options)
         async with asyncio.timeout(DEADLINE):
             reached = await reader.read(
                 {tp: 0}, lambda _, rows: taken.extend(value for _, value in rows)

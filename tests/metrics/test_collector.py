@@ -30,6 +30,7 @@ from streams.kafka.partitioner import partition_for
 from streams.metrics import catalogue as metrics
 from streams.metrics.catalogue import OUTCOMES, Metric
 from streams.processing.chunk import Outcome
+from streams.processing.task import Cause
 from streams.settings import load
 from tests.api.conftest import Connect
 from tests.api.test_indicators import assign, random_world
@@ -96,7 +97,7 @@ def busy() -> World:
     world = World().feed_examples()
     world.send(Topic.submissions, "H56", b"{")
     world.lags = {("hoso.submissions", 3): 7}
-    world.tables_.owned[3].unexplained["hoso.submissions"] = 0
+    world.tasks.tasks[3].cursors["hoso.submissions"].unaccounted = 0
     return world
 
 
@@ -373,7 +374,7 @@ async def test_only_agencies_of_owned_and_recovered_partitions_are_shown(connect
     others = World(owns=frozenset(range(12)) - {number}).feed_examples()
     assert shown(await scrape(await connect(others))) == everyone - alone
     recovering = World().feed_examples()
-    recovering.tables_.owned[number].ready = False
+    recovering.tasks.tasks[number].move(Cause.fenced)
     assert shown(await scrape(await connect(recovering))) == everyone - alone
 
 
@@ -382,7 +383,7 @@ async def test_state_vanishes_while_a_rebalance_suspends_the_worker(connect: Con
     client = await connect(world)
     before = await scrape(client)
     assert values(before, metrics.READY) == [1.0]
-    world.tables_.suspend()
+    world.tasks.suspend()
     text = await scrape(client)
     assert shown(text) == set()
     assert values(text, metrics.READY) == [0.0]

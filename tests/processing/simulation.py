@@ -1,8 +1,8 @@
 """A whole deployment in one thread: brokers, Faust's consumer and workers, one step at a time.
 
-The workers are the real ones (Intake, Tables, BatchWriter, pipeline); only what they talk to is
-not: a producer whose batches land and are acknowledged when the test says so, changelog reads that
-pause, and a consumer that keeps Faust's own books of what may be committed. A worker can be killed
+The workers are the real ones (Intake, Tasks, BatchWriter, chunk); only what they talk to is not: a
+producer whose batches land and are acknowledged when the test says so, a log whose answers pause,
+and a consumer. A worker can be killed
 between any two steps. Its batches on the way may be lost, or land long after its successor's.
 
 A broker appends a batch whole or not at all, so a batch of one row lets a crash cut a table's rows
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextvars import Context, ContextVar
 from dataclasses import dataclass, field
@@ -22,21 +22,24 @@ from random import Random
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
-from faust.transport.consumer import Consumer
+from aiokafka import TopicPartition
 from faust.types import TP
-from intervaltree import IntervalTree  # type: ignore[import-untyped]
 from prometheus_client import CollectorRegistry
 
 from schemas.topics import EVENT_TOPICS, REFERENCE_TOPICS, Topic
 from streams.kafka.batch_writer import BatchWriter
+from streams.kafka.log import Positions, Take
 from streams.kafka.partitioner import partition_for
 from streams.metrics.catalogue import Instruments
 from streams.processing.intake import Intake
 from streams.processing.reference_repair import ReferenceRepair
-from streams.processing.task import Owned
-from streams.processing.tasks import Tables
+from streams.processing.source_cursor import Fetched
+from streams.processing.task import Task
+from streams.processing.tasks import Tasks
 from streams.runtime.faust_driver import ChunkScheduler
 from streams.settings import load
+from streams.state.codecs import decode_agency_seen, split_agency_month_key, split_taken_in_key
+from streams.state.partition import NOT_SEEN, Seen, later
 from streams.state.stores import NOTHING, MemoryStore
 from streams.views.reference_data import Reference
 
@@ -59,6 +62,8 @@ class Record(NamedTuple):
     key: bytes | None
     value: bytes | None
     headers: tuple[tuple[str, bytes], ...]
+    epoch: int
+    """The leader's, of the batch."""
 
 
 class Cluster:
@@ -67,6 +72,10 @@ class Cluster:
     def __init__(self) -> None:
         self.logs: defaultdict[TP, list[Record]] = defaultdict(list)
         self.ends: defaultdict[TP, int] = defaultdict(int)
+        self.starts: defaultdict[TP, int] = defaultdict(int)
+        self.identities: dict[str, str] = {}
+        """Topic → which one of that name it is."""
+        self.epochs: defaultdict[TP, int] = defaultdict(int)
         self.committed: dict[TP, int] = {}
         self.clock = START_MS
         self.distrusted: list[str] = []
@@ -79,7 +88,17 @@ class Cluster:
         for key, value, headers in rows:
             self.clock += 1
             self.logs[tp].append(
-                Record(topic, partition, self.ends[tp], self.clock, 1, key, value, tuple(headers))
+                Record(
+                    topic,
+                    partition,
+                    self.ends[tp],
+                    self.clock,
+                    1,
+                    key,
+                    value,
+                    tuple(headers),
+                    self.epochs[tp],
+                )
             )
             self.ends[tp] += 1
         return base
@@ -87,6 +106,17 @@ class Cluster:
     def read(self, tp: TP, offset: int, most: int) -> list[Record]:
         """Up to ``most`` records at or after ``offset``."""
         return [record for record in self.logs[tp] if record.offset >= offset][:most]
+
+    def truncate(self, tp: TP, offset: int) -> None:
+        """Lose what is at ``offset`` and after it, as an unclean leader election does."""
+        self.logs[tp] = [record for record in self.logs[tp] if record.offset < offset]
+        self.ends[tp] = min(self.ends[tp], offset)
+        self.epochs[tp] += 1
+
+    def expire(self, tp: TP, offset: int) -> None:
+        """Delete what is before ``offset``."""
+        self.logs[tp] = [record for record in self.logs[tp] if record.offset >= offset]
+        self.starts[tp] = max(self.starts[tp], offset)
 
     def compact(self, tp: TP) -> None:
         """Keep the last record of each key."""
@@ -230,59 +260,102 @@ class DiskStore(MemoryStore):
         self._closed = True
 
 
-class SimulatedTables(Tables):
-    """Tables whose reading of changelogs pauses at gates."""
+class SimulatedLog:
+    """The port to the logs; each answer waits at a gate of its worker."""
 
-    worker: Worker
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
 
-    async def _read_to_end(
-        self,
-        number: int,
-        positions: Mapping[str, int],
-        take: Callable[[str, list[tuple[bytes, bytes]]], None],
-    ) -> dict[str, int]:
-        worker, cluster = self.worker, self.worker.cluster
+    async def read(self, positions: Mapping[TopicPartition, int], take: Take) -> Positions:
+        worker, cluster = self._worker, self._worker.cluster
         await worker.gate()
-        tps = {table: TP(log, number) for table, log in self._logs.items()}
-        ends = {table: cluster.ends[tp] for table, tp in tps.items()}
-        if any(ends[table] < positions[table] for table in ends):
+        ends = {tp: cluster.ends[TP(*tp)] for tp in positions}
+        if any(ends[tp] < at for tp, at in positions.items()):
             return ends
         at = dict(positions)
-        while behind := [table for table in ends if at[table] < ends[table]]:
-            for table in behind:
-                records = cluster.read(tps[table], at[table], worker.random.randint(1, 40))
-                take(table, [(r.key, r.value) for r in records if r.key and r.value is not None])
-                at[table] = records[-1].offset + 1 if records else ends[table]
+        while behind := [tp for tp in ends if at[tp] < ends[tp]]:
+            for tp in behind:
+                records = cluster.read(TP(*tp), at[tp], worker.random.randint(1, 40))
+                take(tp, [(r.key, r.value) for r in records if r.key and r.value is not None])
+                at[tp] = records[-1].offset + 1 if records else ends[tp]
             await worker.gate()
         return at
 
-    def _distrust(self, owned: Owned, agency: str) -> None:
-        self.worker.cluster.distrusted.append(agency)
-        super()._distrust(owned, agency)
+    async def ends(self, partitions: Iterable[TopicPartition]) -> Positions:
+        await self._worker.gate()
+        return {tp: self._worker.cluster.ends[TP(*tp)] for tp in partitions}
 
-    async def _ends(self, numbers: list[int]) -> dict[int, dict[str, int]]:
-        await self.worker.gate()
-        ends = self.worker.cluster.ends
-        return {n: {t: ends[TP(log, n)] for t, log in self._logs.items()} for n in numbers}
+    async def starts(self, partitions: Iterable[TopicPartition]) -> Positions:
+        await self._worker.gate()
+        return {tp: self._worker.cluster.starts[TP(*tp)] for tp in partitions}
+
+    async def first_from(
+        self, positions: Mapping[TopicPartition, int]
+    ) -> dict[TopicPartition, Any]:
+        await self._worker.gate()
+        cluster = self._worker.cluster
+        found = {tp: cluster.read(TP(*tp), at, 1) for tp, at in positions.items()}
+        return {tp: records[0] for tp, records in found.items() if records}
+
+    def close(self) -> None:
+        pass
+
+
+class SimulatedRows:
+    """The public rows as a view has them: as they were at some moment, until it is refreshed."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self._at: defaultdict[int, int] = defaultdict(int)
+
+    async def refresh(self) -> None:
+        await self._worker.gate()
+        for number in range(SETTINGS.partitions):
+            self._at[number] = self._worker.cluster.ends[TP("agency-months", number)]
+        await self._worker.gate()
+
+    def rows_of(self, number: int) -> dict[tuple[str, int], bytes]:
+        log = self._worker.cluster.logs[TP("agency-months", number)]
+        rows = {r.key: r.value for r in log if r.offset < self._at[number] and r.key}
+        found = {split_agency_month_key(key): value for key, value in rows.items()}
+        return {at: value for at, value in found.items() if at is not None and value is not None}
+
+    def seen_of(self, number: int) -> dict[str, Seen]:
+        seen: dict[str, Seen] = {}
+        for record in self._worker.cluster.logs[TP("agency-months", number)]:
+            key, value = record.key or b"", record.value or b""
+            if record.offset < self._at[number] and split_agency_month_key(key) is not None:
+                agency, _, at, day = decode_agency_seen(value)
+                seen[agency] = later(seen.get(agency, NOT_SEEN), Seen(at, day))
+        return seen
+
+    def taken_in(self, number: int) -> dict[str, int]:
+        log = self._worker.cluster.logs[TP("agency-months", number)]
+        rows = {r.key: r.value for r in log if r.offset < self._at[number] and r.key}
+        found = {split_taken_in_key(key): value for key, value in rows.items()}
+        return {t: int(value) for t, value in found.items() if t is not None and value is not None}
+
+    def position(self, number: int) -> int:
+        return self._at[number]
+
+
+class SimulatedTasks(Tasks):
+    """Tasks whose rows on disk are in this process, and which say what was found wrong."""
+
+    def __init__(self, worker: Worker, *args: Any) -> None:
+        self._worker = worker
+        super().__init__(*args)
+
+    def invalidate(self, task: Task, agency: str) -> None:
+        self._worker.cluster.distrusted.append(agency)
+        super().invalidate(task, agency)
 
     def _open_store(self, number: int) -> Any:
-        if self.worker.disk is None:
+        if self._worker.disk is None:
             return MemoryStore()
-        if isinstance(self.worker.disk, Path):
+        if isinstance(self._worker.disk, Path):
             return super()._open_store(number)
-        return DiskStore(self.worker.disk[number])
-
-
-class SimulatedIntake(Intake):
-    """Intake that asks the simulated log for a record."""
-
-    worker: Worker
-
-    async def _first_from(self, topic: str, partition: int, offset: int) -> int:
-        tp = TP(topic, partition)
-        found = self.worker.cluster.read(tp, offset, 1)
-        assert found, "asked for a record after the end of the log"
-        return found[0].offset
+        return DiskStore(self._worker.disk[number])
 
 
 class SimulatedReference(Reference):
@@ -307,10 +380,19 @@ class SimulatedReference(Reference):
                 self.view._apply(records)
 
 
+class _Instruments(Instruments):
+    """Also counts in a plain way what was lost."""
+
+    def __init__(self, lost: Counter[Any]) -> None:
+        super().__init__(CollectorRegistry(), ())
+        self._lost = lost
+
+    def count_lost(self, at: tuple[str, int], records: int) -> None:
+        self._lost[at] += records
+
+
 class Worker:
     """One process: the real intake and tables, and Faust's consumer beside them."""
-
-    _instruments = Instruments(CollectorRegistry(), ())
 
     def __init__(
         self,
@@ -329,27 +411,37 @@ class Worker:
         self.gates: deque[asyncio.Future[None]] = deque()
         rows = random.choice((1, 1, 2, 5, 1000))
         self.producer = Producer(lambda: rows)
-        self.tables = SimulatedTables(settings, lambda: BatchWriter(self.producer), self._die)
-        self.tables.worker = self
-        self.tables.recounts.rest = lambda _: self.gate()
+        self.lost: Counter[Any] = Counter()
+        """(topic, partition) → records that were gone before they were read."""
         writer = BatchWriter(self.producer)
         reference = SimulatedReference(cluster, sources)
-        self.intake = SimulatedIntake(
+        log = SimulatedLog(self)
+        self.tasks = SimulatedTasks(
+            self,
+            settings,
+            lambda: writer,
+            log,
+            SimulatedRows(self),
+            self._die,
+            lambda: True,
+            dict(cluster.identities),
+        )
+        self.tasks.verification.rest = lambda _: self.gate()
+        self.intake = Intake(
             SETTINGS,
-            self.tables,
+            self.tasks,
             reference,
             ReferenceRepair(SETTINGS, reference, lambda: writer),
-            self._instruments,
+            log,
+            _Instruments(self.lost),
             self._die,
         )
-        self.intake.worker = self
         self.stream: asyncio.Queue[Any] = asyncio.Queue()
         self.fetched: dict[TP, int] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         token = _CURRENT.set(self)
         self._run = asyncio.create_task(self.intake.run(self._events(), self._seek))
         _CURRENT.reset(token)
-        self._forget_books()
 
     def _die(self, reason: str) -> None:
         self.fatal = reason
@@ -362,53 +454,27 @@ class Worker:
 
     # Faust's consumer
 
-    def _forget_books(self) -> None:
-        self._books = SimpleNamespace(
-            _acked=defaultdict(list),
-            _acked_index=defaultdict(set),
-            _gap=defaultdict(IntervalTree),
-            _committed_offset=defaultdict(lambda: None),
-        )
-        self._read: dict[TP, int | None] = defaultdict(lambda: None)
-
     async def _events(self) -> AsyncIterator[Any]:
         while True:
             yield await self.stream.get()
 
-    async def _seek(self, tp: TP, offset: int) -> None:
-        self.fetched[tp] = offset
-        self._read[tp] = offset or None
+    async def _seek(self, at: tuple[str, int], offset: int) -> None:
+        self.fetched[TP(*at)] = offset
 
-    def _ack(self, tp: TP, offset: int) -> None:
-        # faust/transport/consumer.py, Consumer.ack
-        committed = self._books._committed_offset[tp]
-        if (committed is None or offset >= committed) and offset not in self._books._acked_index[
-            tp
-        ]:
-            self._books._acked_index[tp].add(offset)
-            self._books._acked[tp].append(offset)
-
-    async def fetch(self, tp: TP, most: int) -> None:
-        """Hand the next records of a partition over (``Consumer._drain_messages``)."""
-        records = self.cluster.read(tp, self.fetched[tp], most)
-        self.fetched[tp] = records[-1].offset + 1
-        for _, chunk in ChunkScheduler().iterate({tp: records}):
-            read = self._read[tp]
-            if read is not None and chunk.offset < read:
-                continue
-            if read and chunk.offset - read > 1:
-                await Consumer._add_gap(self._books, tp, read + 1, chunk.offset)
-            self._read[tp] = chunk.offset
+    def fetch(self, tp: TP, most: int) -> None:
+        """Hand the next records of a partition over."""
+        start = self.fetched[tp]
+        if start > self.cluster.ends[tp]:
+            start = self.fetched[tp] = self.cluster.starts[tp]  # aiokafka's reset to the earliest
+        records = self.cluster.read(tp, start, most)
+        until = records[-1].offset + 1 if len(records) == most else self.cluster.ends[tp]
+        self.fetched[tp] = until
+        epoch = records[0].epoch if records else -1
+        for _, chunk in ChunkScheduler().iterate({tp: Fetched(start, until, records, epoch)}):
             message = SimpleNamespace(
                 topic=tp.topic, partition=tp.partition, tp=tp, value=chunk.value
             )
-            offset, books = chunk.offset, self._books
-
-            def ack(offset: int = offset, books: Any = books) -> None:
-                if books is self._books:
-                    self._ack(tp, offset)
-
-            self.stream.put_nowait(SimpleNamespace(message=message, ack=ack))
+            self.stream.put_nowait(SimpleNamespace(message=message, ack=lambda: None))
 
     def skip(self, tp: TP, most: int) -> None:
         """Lose fetched records, as Faust may after a recovery."""
@@ -416,39 +482,34 @@ class Worker:
         self.fetched[tp] = records[-1].offset + 1
 
     def commit(self) -> None:
-        """Commit what Faust thinks may be committed (``Consumer._new_offset``)."""
-        for tp in list(self._books._acked):
-            offset = Consumer._new_offset(self._books, tp)
-            if offset is not None:
-                offset = self.tables.committable(tp.topic, tp.partition, offset)
-            known = self._books._committed_offset[tp]
-            if offset is not None and (known is None or offset > known):
-                self._books._committed_offset[tp] = offset
-                self.cluster.committed[tp] = offset
+        """What Faust does from time to time."""
+        for at, offset in self.tasks.checkpoints().items():
+            if offset:
+                self.cluster.committed[TP(*at)] = offset
 
     async def assign(self, numbers: set[int]) -> None:
         """A rebalance that leaves this worker with ``numbers``, waiting for nothing."""
-        self.tables.suspend()
-        self._forget_books()
-        await self.tables.drain(0)
+        self.tasks.suspend()
+        await self.tasks.drain(0)
         token = _CURRENT.set(self)
-        self.tables.assign(numbers)
+        self.tasks.assign(numbers)
         _CURRENT.reset(token)
         self.fetched = {
             TP(str(topic), number): self.cluster.committed.get(TP(str(topic), number), 0)
             for topic in EVENT_TOPICS | {Topic.agencies}
             for number in numbers
         }
-        for tp, offset in self.fetched.items():
-            if tp in self.cluster.committed:
-                self._read[tp] = offset
-                self._books._committed_offset[tp] = offset or None
 
-    def watch(self) -> None:
+    def poll(self) -> None:
         """What the app does from time to time."""
         token = _CURRENT.set(self)
-        asyncio.get_running_loop().create_task(self.tables.watch())
+        asyncio.get_running_loop().create_task(self._poll())
         _CURRENT.reset(token)
+
+    async def _poll(self) -> None:
+        await self.tasks.poll_changelogs()
+        for at, start in (await self.tasks.check_sources()).items():
+            await self._seek(at, start)
 
     # Steps
 
@@ -467,7 +528,7 @@ class Worker:
             found += [
                 ("fetch", tp)
                 for tp in sorted(self.fetched)
-                if self.fetched[tp] < self.cluster.ends[tp]
+                if self.fetched[tp] != self.cluster.ends[tp]
             ]
         return found
 
@@ -490,7 +551,7 @@ class Worker:
                 batch.delivery.set_result(SimpleNamespace(offset=batch.base))
         elif what == "fetch":
             assert tp is not None
-            await self.fetch(tp, most)
+            self.fetch(tp, most)
         await settle()
 
     async def kill(self) -> list[Batch]:
@@ -503,7 +564,7 @@ class Worker:
     @property
     def idle(self) -> bool:
         """Whether nothing is left to do but to wait for new records."""
-        return not self.steps() and self.tables.ready and self.stream.empty()
+        return not self.steps() and self.tasks.ready and self.stream.empty()
 
 
 def track_tasks() -> None:

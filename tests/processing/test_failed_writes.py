@@ -14,6 +14,7 @@ from orjson import dumps
 
 from streams.kafka.batch_writer import Acknowledged
 from streams.kafka.partitioner import partition_for
+from streams.processing.source_cursor import Fetched
 from tests.api.world import World, register
 from tests.domain.events import submitted
 
@@ -35,7 +36,7 @@ class Record:
 class Message:
     topic: str
     partition: int
-    value: list[Record]
+    value: Fetched
 
     @property
     def tp(self) -> TP:
@@ -67,8 +68,7 @@ async def test_a_row_that_cannot_be_written_ends_the_process_and_is_not_acknowle
 ) -> None:
     world = World(owns=frozenset({HOME}))
     register(world, "H56")
-    owned = world.tables_.owned[HOME]
-    owned.settled.set()
+    task = world.tasks.tasks[HOME]
 
     async def refused() -> Acknowledged:
         raise KafkaTimeoutError("no answer")
@@ -78,11 +78,13 @@ async def test_a_row_that_cannot_be_written_ends_the_process_and_is_not_acknowle
             raise KafkaTimeoutError("no answer")
         return [refused()]
 
-    monkeypatch.setattr(world.tables_, "write", write)
+    monkeypatch.setattr(world.tasks, "write", write)
     event = submitted("H56.14-220105-0001", "2022-01-05")
-    chunk = Chunk(Message("hoso.submissions", HOME, [Record(b"H56", dumps(event["value"]))]))
+    chunk = Chunk(
+        Message("hoso.submissions", HOME, Fetched(0, 1, [Record(b"H56", dumps(event["value"]))]))
+    )
     await world.intake.run(_only(chunk), _seek)
-    await asyncio.wait(set(owned.in_flight), timeout=5)
+    await asyncio.wait(set(task.in_flight), timeout=5)
     assert chunk.acks == []
     assert len(world.fatal) == 1
     assert "no answer" in world.fatal[0]

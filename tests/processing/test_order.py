@@ -58,8 +58,8 @@ def test_a_chunk_is_not_committed_past_an_earlier_one_that_is_not_written() -> N
     asyncio.run(run())
 
 
-def test_progress_is_not_marked_before_dead_letters_and_forwards_are_written() -> None:
-    """The mark is what the gap fence trusts: it must speak of everything."""
+def test_no_checkpoint_is_written_before_dead_letters_and_forwards_are() -> None:
+    """The checkpoint is what a restart goes on from: it must speak of everything."""
 
     async def run() -> None:
         fact = submitted()
@@ -79,7 +79,7 @@ def test_progress_is_not_marked_before_dead_letters_and_forwards_are_written() -
     asyncio.run(run())
 
 
-@pytest.mark.parametrize("noticed", ["at the next write", "by watching"])
+@pytest.mark.parametrize("noticed", ["at the next write", "by polling"])
 def test_a_stale_month_written_by_another_worker_is_emptied_again(noticed: str) -> None:
     """Also where the ledger has nothing in that month any more."""
 
@@ -101,8 +101,8 @@ def test_a_stale_month_written_by_another_worker_is_emptied_again(noticed: str) 
         deployment.stray.extend(underway)
         while deployment.stray:
             deployment.land_stray()
-        if noticed == "by watching":
-            await deployment.watch()
+        if noticed == "by polling":
+            await deployment.poll()
         else:
             deployment.send([moved])
             await deployment.run_until_idle()

@@ -208,7 +208,6 @@ def test_a_mark_that_is_no_offset_says_nothing(value: bytes) -> None:
     assert rows.decode_taken_in(value) is None
 
 
-def test_a_progress_mark_is_never_mistaken_for_a_dossier() -> None:
-    assert rows.is_progress(rows.progress_key("hoso.submissions"))
-    assert not rows.is_progress(rows.row_key("H56", "D"))
-    assert rows.encode_progress(12) == b"12"
+def test_a_checkpoint_is_never_mistaken_for_a_dossier() -> None:
+    assert rows.is_checkpoint(rows.checkpoint_key("hoso.submissions"))
+    assert not rows.is_checkpoint(rows.row_key("H56", "D"))

@@ -108,7 +108,7 @@ def stopped(tmp_path_factory: pytest.TempPathFactory, seed: int) -> Stopped:
         await deployment.give(dict.fromkeys(PARTITIONS, worker))
         deployment.send(facts + first)
         await _until_idle(deployment)
-        worker.tables.close()
+        worker.tasks.close()
         await deployment.kill(worker, stray=False)
         worker = deployment.start()
         await deployment.give(dict.fromkeys(PARTITIONS, worker))
@@ -117,7 +117,7 @@ def stopped(tmp_path_factory: pytest.TempPathFactory, seed: int) -> Stopped:
         await _until_idle(deployment)
         shutil.copytree(disk / "running", disk / "left")
         await deployment.kill(worker, stray=False)
-        worker.tables.close()
+        worker.tasks.close()
         return deployment.cluster
 
     cluster = asyncio.run(run())
@@ -161,7 +161,7 @@ async def _restart(stopped: Stopped, disk: Path, *, prepared: bool) -> tuple[Dep
     deployment.cluster.clock = stopped.cluster.clock
     worker = deployment.start()
     if prepared:
-        await worker.tables.prepare()
+        await worker.tasks.prepare()
     await deployment.give(dict.fromkeys(PARTITIONS, worker))
     return deployment, worker
 
@@ -177,10 +177,10 @@ async def _goes_on_rightly(stopped: Stopped, disk: Path, *, prepared: bool) -> N
         await _until_idle(deployment)
         assert deployment.owned_cells() == stopped.cells_with_more
         assert deployment.published_cells() == stopped.cells_with_more
-        assert len(worker.tables.owned[NUMBER].partition.dossiers) == 520
+        assert len(worker.tasks.tasks[NUMBER].partition.dossiers) == 520
     finally:
         await worker.kill()
-        worker.tables.close()
+        worker.tasks.close()
 
 
 def _flip(raw: bytearray, random: Random) -> bytearray:

@@ -21,8 +21,8 @@ from streams.domain.dossier import Contribution
 from streams.domain.ledger import AgencyLedger, ServiceLedger
 from streams.kafka.partitioner import partition_for
 from streams.state import ledger_store as saved_ledgers
-from streams.state.codecs import agency_month_key, encode_agency_month, row_key
-from streams.state.comparison import recount
+from streams.state.codecs import row_key
+from streams.state.comparison import first_difference
 from streams.state.ledger_store import SavedLedgers, decoded, encoded, finished
 from streams.state.partition import Chunk, DossierFact, Partition
 from streams.state.stores import MemoryStore, RocksStore
@@ -191,18 +191,18 @@ def test_whatever_a_crash_leaves_the_ledgers_are_those_of_the_rows(
             # The services changelog may lack what was listed last, or have more.
             known = random.sample(sorted(services), random.randint(0, len(services)))
             partition.services = {key: services[key] for key in known}
-            _all(partition.relist())
+            _all(partition._relist())
             assert _state(partition.ledgers) == _folded(partition)
             partition.absorb_dossiers(log[random.randint(0, len(log)) :])
             assert _state(partition.ledgers) == _folded(partition)
             partition.services = services
-            _all(partition.relist())
+            _all(partition._relist())
     assert _state(partition.ledgers) == _folded(partition)
     partition.dossiers.close()
     again = _begun(partition.dossiers._directory)  # type: ignore[attr-defined]
     assert again.keeping
     again.services = partition.services
-    _all(again.relist())
+    _all(again._relist())
     assert _state(again.ledgers) == _state(partition.ledgers)
     again.dossiers.close()
 
@@ -351,13 +351,13 @@ def test_a_recount_agrees_whatever_is_taken_in_meanwhile(
     again = Partition(0, RocksStore(_copy(partition)))
     _all(again.restore())
     again.services = dict(partition.services)
-    _all(again.relist())
+    _all(again._relist())
     facts = [event for event in events if event["topic"] != "catalogue"]
     turns = 0
 
     def while_others_come() -> Generator[None, None, str | None]:
         nonlocal turns
-        work = recount(again)
+        work = first_difference(again)
         while True:
             try:
                 yield next(work)
@@ -376,16 +376,16 @@ def test_a_recount_agrees_whatever_is_taken_in_meanwhile(
 def test_a_recount_finds_a_ledger_that_is_not_that_of_its_rows(partition: Partition) -> None:
     (agency, ledger) = list(partition.ledgers.items())[-1]
     ledger.replace(None, Contribution("1.000001", 0, 738_000, None, None, False, False))
-    assert finished(recount(partition)) == agency
+    assert finished(first_difference(partition)) == agency
 
 
 def test_a_recount_finds_an_agency_that_has_rows_and_no_ledger(partition: Partition) -> None:
     for agency in list(partition.ledgers):
         if any(partition.dossiers.of_prefix(row_key(agency, ""))):
             ledger = partition.ledgers.pop(agency)
-            assert finished(recount(partition)) == agency
+            assert finished(first_difference(partition)) == agency
             partition.ledgers[agency] = ledger
-    assert finished(recount(partition)) is None
+    assert finished(first_difference(partition)) is None
 
 
 def test_what_a_recount_finds_wrong_is_rebuilt_and_published_again() -> None:
@@ -420,43 +420,15 @@ def test_a_row_that_a_recount_cannot_read_is_rebuilt_from_its_changelog() -> Non
         await deployment.give(dict.fromkeys(PARTITIONS, deployment.start()))
         await deployment.run_until_idle()
         (worker,) = deployment.workers
-        owned = next(one for one in worker.tables.owned.values() if len(one.partition.dossiers))
-        key, _ = next(owned.partition.dossiers.items())
-        owned.partition.dossiers.put_many({key: b"\x7f"})
-        owned.unchecked = True
-        worker.tables.recounts.soon(owned)
+        task = next(one for one in worker.tasks.tasks.values() if len(one.partition.dossiers))
+        key, _ = next(task.partition.dossiers.items())
+        task.partition.dossiers.put_many({key: b"\x7f"})
+        task.partition.unverified = True
+        worker.tasks.verification.soon(task)
         await settle()
         await deployment.run_until_idle()
-        assert owned.partition.dossiers.get(key) != b"\x7f"
+        assert task.partition.dossiers.get(key) != b"\x7f"
         deployment.check()
         await worker.kill()
 
     asyncio.run(run())
-
-
-def test_public_rows_that_are_kept_stand_for_the_log_before_them(partition: Partition) -> None:
-    agency = next(a for a, ledger in partition.ledgers.items() if ledger.months)
-    months = sorted(partition.ledgers[agency].months)
-    rows = [
-        (agency_month_key(agency, m), encode_agency_month(partition.month_row(agency, m)))
-        for m in months
-    ]
-    partition.kept_months.written([(key, b"{}") for key, _ in rows], "agency-months", 3)
-    partition.kept_months.written(rows, "agency-months", 9)
-    partition.kept_months.keep("agency-months", 9)
-    directory: Path = partition.dossiers._directory  # type: ignore[attr-defined]
-    partition.dossiers.close()
-    again = _begun(directory)
-    assert again.recall_months("agency-months") == 9
-    assert again.published == {(agency, m): row for m, (_, row) in zip(months, rows, strict=True)}
-    assert again.recall_months("other.agency-months") == 0, "that log was never read"
-    assert again.recall_months("agency-months") == 0, "its rows made room for those of the other"
-    again.dossiers.close()
-
-
-def test_public_rows_that_cannot_be_read_are_read_from_their_log(partition: Partition) -> None:
-    partition.kept_months.written([(b"H56/2022-01", b"{")], "agency-months", 3)
-    partition.kept_months.keep("agency-months", 3)
-    again = Partition(0, partition.dossiers)
-    assert again.recall_months("agency-months") == 0
-    assert again.published == {}

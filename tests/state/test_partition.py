@@ -16,12 +16,10 @@ from streams.state.codecs import (
     AgencyMonth,
     decode_agency_month,
     decode_agency_seen,
-    decode_progress,
     encode_agency_month,
     encode_dossier,
     encode_listing,
     listing_key,
-    progress_key,
     row_key,
 )
 from streams.state.partition import Chunk, DossierFact, Partition, Seen
@@ -116,12 +114,12 @@ def test_a_row_with_a_time_that_is_none_is_read_without_it() -> None:
     assert decode_agency_seen(encode_agency_month(row))[2] is None
 
 
-def test_keys_of_agency_months_that_are_no_months_are_passed_over() -> None:
-    """Marks, and whatever a later version writes there (contract, section 1)."""
+def test_public_rows_that_cannot_be_read_are_to_be_written_again() -> None:
     partition = Partition(0, MemoryStore())
-    names = (b"~taken-in/hoso.submissions", b"~later", b"H56", b"/2022-01", b"\xff/2022-01")
-    partition.absorb_months([(name, b"17") for name in names])
-    assert (partition.published, partition.seen) == ({}, {})
+    comparing = partition.unpublished({("H56", 24264): b"{"}, {})
+    with pytest.raises(StopIteration) as end:
+        next(comparing)
+    assert end.value.value == {("H56", 24264)}
 
 
 def _first_version(service: dict[int, Listing]) -> bytes:
@@ -196,39 +194,3 @@ def test_no_row_comes_near_what_a_record_may_have() -> None:
     key = len(listing_key(row_key(code, code), 738_000))
     for size in (len(dossier), len(listing), len(row)):
         assert size + key < BATCH_BYTES
-
-
-# Marks of topics that were created anew
-
-
-def marks(topic: str, *rows: bytes) -> list[tuple[bytes, bytes]]:
-    return [(progress_key(topic), row) for row in rows]
-
-
-@pytest.mark.parametrize(
-    ("rows", "now", "begun_anew", "progress"),
-    [
-        ([b"7 one"], "one", {}, 7),
-        ([b"7 one"], "other", {"t": 7}, 0),
-        ([b"7 one", b"3 other"], "other", {}, 3),  # and that is known already
-        ([b"7 one", b"3 other", b"5 other"], "other", {}, 5),
-        ([b"7 one", b"3 one"], "one", {}, 7),  # of a worker that had lost the partition
-        ([b"7"], "one", {}, 7),  # of a version that did not say
-        ([b"7", b"9 one"], "one", {}, 9),
-        ([b"7 one"], "", {}, 7),  # a broker that tells no identities
-        ([], "one", {}, 0),
-    ],
-)
-def test_a_topic_that_was_created_anew_is_read_from_its_beginning(
-    rows: list[bytes], now: str, begun_anew: dict[str, int], progress: int
-) -> None:
-    partition = Partition(0, MemoryStore())
-    partition.sources = {"t": now} if now else {}
-    partition.advance("t", 0)
-    partition.absorb_dossiers(marks("t", *rows))
-    assert partition.restart_sources() == begun_anew
-    assert partition.progress["t"] == progress
-    assert partition.restart_sources() == {}
-    assert decode_progress(partition.dossiers.marked(progress_key("t")) or b"0")[0] == progress
-    partition.advance("t", 100)
-    assert partition.progress["t"] == 100

@@ -1,18 +1,19 @@
-"""Reads partitions of logs from known positions to their ends, for all who ask together at once.
+"""What a worker asks of logs beside its consumer: one port, so that simulations can stand in.
 
-A worker that is assigned twelve partitions recovers them all at the same time. Each of them having
-a consumer of its own would mean twelve connections and fetches of metadata, and a poll for each
-partition's few records; here whoever asks while a consumer is being started shares it. Knows
-nothing of what the records mean.
+Reads go from known positions to the ends, for all who ask together at once. A worker that is
+assigned twelve partitions restores them all at the same time: each with a consumer of its own would
+mean twelve connections and fetches of metadata, and a poll for each partition's few records; here
+whoever asks while a consumer is being started shares it. Knows nothing of what the records mean.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping
+import contextlib
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
@@ -27,6 +28,46 @@ _READ_RECORDS = 5000
 Positions = dict[TopicPartition, int]
 Take = Callable[[TopicPartition, list[tuple[bytes, bytes]]], None]
 """Called with keys and values in the order of the log; records without either are left out."""
+
+
+class Record(Protocol):
+    """A consumed record, as far as anyone looks (aiokafka's ConsumerRecord has it)."""
+
+    partition: int
+    offset: int
+    timestamp: int | None
+    """The broker's, ms since the epoch; anything at all where the topic keeps the producer's."""
+    key: bytes | None
+    value: bytes | None
+    headers: Any
+    """(name, value) pairs."""
+
+
+class Log(Protocol):
+    """Logs as a worker sees them beside its consumer. Every question may raise ``KafkaError``."""
+
+    async def read(self, positions: Mapping[TopicPartition, int], take: Take) -> Positions:
+        """Give ``take`` everything from ``positions`` to the ends as of now; return where it ended.
+
+        If a log ends before its position nothing is taken, and the ends are returned.
+        """
+
+    async def ends(self, partitions: Iterable[TopicPartition]) -> Positions:
+        """The offset after the last readable record of each partition."""
+
+    async def starts(self, partitions: Iterable[TopicPartition]) -> Positions:
+        """The first offset of each partition that has not been deleted or expired."""
+
+    async def first_from(
+        self, positions: Mapping[TopicPartition, int]
+    ) -> dict[TopicPartition, Record]:
+        """The first record at or after each offset; a partition that has none is left out.
+
+        Raises ``TimeoutError`` if the brokers do not say in time.
+        """
+
+    def close(self) -> None:
+        """End what is under way; whoever waits is cancelled."""
 
 
 @dataclass(eq=False, slots=True)
@@ -45,18 +86,15 @@ class UnreadableLogError(Exception):
     """Records of a log are damaged, so what it says is not known; the message names them."""
 
 
-class LogReader:
-    """Reads logs to their ends. Survives nothing: who asks remembers how far it came."""
+ASK_SECONDS = 60.0
+"""A question about single records is answered within this time, or not at all."""
 
-    def __init__(
-        self, client_options: Mapping[str, Any], may_lack: Collection[str] = frozenset()
-    ) -> None:
-        """``client_options``: keyword arguments for aiokafka (bootstrap_servers, security).
 
-        ``may_lack``: topics of which whoever asks has a better source, and writes again what a
-        damaged record lacks.
-        """
-        self._may_lack = may_lack
+class KafkaLog:
+    """The logs of a Kafka cluster. Survives nothing: who asks remembers how far it came."""
+
+    def __init__(self, client_options: Mapping[str, Any]) -> None:
+        """``client_options``: keyword arguments for aiokafka (bootstrap_servers, security)."""
         self._options = dict(client_options)
         self._joinable: list[_Request] | None = None
         """The requests of the round that has not asked for the ends yet."""
@@ -88,16 +126,53 @@ class LogReader:
         for task in self._rounds:
             task.cancel()
 
-    async def _round(self, requests: list[_Request]) -> None:
+    async def ends(self, partitions: Iterable[TopicPartition]) -> Positions:
+        """See :class:`Log`."""
+        async with self._consumer() as consumer:
+            return await end_offsets(consumer, partitions)
+
+    async def starts(self, partitions: Iterable[TopicPartition]) -> Positions:
+        """See :class:`Log`."""
+        async with self._consumer() as consumer:
+            found: Positions = await consumer.beginning_offsets(list(partitions))
+            return found
+
+    async def first_from(
+        self, positions: Mapping[TopicPartition, int]
+    ) -> dict[TopicPartition, Record]:
+        """See :class:`Log`."""
+        found: dict[TopicPartition, Record] = {}
+        async with asyncio.timeout(ASK_SECONDS), self._consumer() as consumer:
+            consumer.assign(list(positions))
+            for tp, offset in positions.items():
+                consumer.seek(tp, offset)
+            ends = await end_offsets(consumer, positions)
+            unread = {tp for tp, offset in positions.items() if offset < ends[tp]}
+            while unread:
+                fetched = await consumer.getmany(*unread, timeout_ms=_POLL_MS)
+                for tp, records in fetched.items():
+                    if records:
+                        found[tp] = records[0]
+                unread = {
+                    tp for tp in unread - found.keys() if await consumer.position(tp) < ends[tp]
+                }
+        return found
+
+    @contextlib.asynccontextmanager
+    async def _consumer(self) -> AsyncIterator[AIOKafkaConsumer]:
         consumer = plain_consumer(self._options, max_partition_fetch_bytes=8 * 1024 * 1024)
         try:
-            try:
-                await consumer.start()
+            await consumer.start()
+            yield consumer
+        finally:
+            await consumer.stop()
+
+    async def _round(self, requests: list[_Request]) -> None:
+        try:
+            async with self._consumer() as consumer:
                 if self._joinable is requests:
                     self._joinable = None
                 await self._read(consumer, requests)
-            finally:
-                await consumer.stop()
         except asyncio.CancelledError:
             raise
         except Exception as error:
@@ -142,7 +217,7 @@ class LogReader:
                 # Not the last record's offset: compaction leaves gaps.
                 before, of[tp].at[tp] = of[tp].at[tp], await consumer.position(tp)
                 lost = unreadable_within(tp, before, of[tp].at[tp])
-                if lost and tp.topic not in self._may_lack and not of[tp].result.done():
+                if lost and not of[tp].result.done():
                     of[tp].result.set_exception(UnreadableLogError(_damage(tp, lost)))
             await asyncio.sleep(0)
 

@@ -10,7 +10,7 @@ import pytest
 from aiokafka import TopicPartition
 
 from streams.kafka.consumers import plain_consumer
-from streams.kafka.log_reader import LogReader
+from streams.kafka.log import KafkaLog
 from tests.conftest import Broker
 from tests.kafka.clients import COMPACT, make_topic, producer, send_batch
 
@@ -51,8 +51,8 @@ async def test_all_who_ask_together_get_their_own_rows_from_one_consumer(
         started += 1
         return plain_consumer(*options, **more)
 
-    monkeypatch.setattr("streams.kafka.log_reader.plain_consumer", counting)
-    reader = LogReader(broker.client_options)
+    monkeypatch.setattr("streams.kafka.log.plain_consumer", counting)
+    reader = KafkaLog(broker.client_options)
     tps = [TopicPartition(topic, n) for n in range(4)]
     takes = [Taken() for _ in tps]
     async with asyncio.timeout(60):
@@ -70,7 +70,7 @@ async def test_reading_goes_on_from_the_position_and_stops_where_the_log_is_shor
     broker: Broker, topic_prefix: str
 ) -> None:
     topic = await _filled(broker, f"{topic_prefix}rows", [1500, 10])
-    reader = LogReader(broker.client_options)
+    reader = KafkaLog(broker.client_options)
     tail, beyond = TopicPartition(topic, 0), TopicPartition(topic, 1)
     first, second = Taken(), Taken()
     async with asyncio.timeout(60):
@@ -87,7 +87,7 @@ async def test_a_new_reading_of_a_partition_does_not_disturb_the_old_one(
 ) -> None:
     """As when a recovery is overtaken by the next before the first has begun."""
     topic = await _filled(broker, f"{topic_prefix}rows", [2500])
-    reader = LogReader(broker.client_options)
+    reader = KafkaLog(broker.client_options)
     tp = TopicPartition(topic, 0)
     old, cancelled, new = Taken(), Taken(), Taken()
     async with asyncio.timeout(60):
@@ -107,7 +107,7 @@ async def test_rows_that_cannot_be_taken_in_fail_their_reader_and_no_other(
     broker: Broker, topic_prefix: str
 ) -> None:
     topic = await _filled(broker, f"{topic_prefix}rows", [10, 10])
-    reader = LogReader(broker.client_options)
+    reader = KafkaLog(broker.client_options)
     bad, good = TopicPartition(topic, 0), TopicPartition(topic, 1)
     take = Taken()
 
@@ -125,7 +125,7 @@ async def test_rows_that_cannot_be_taken_in_fail_their_reader_and_no_other(
 
 async def test_closing_cancels_whoever_waits(broker: Broker, topic_prefix: str) -> None:
     topic = await _filled(broker, f"{topic_prefix}rows", [10])
-    reader = LogReader(broker.client_options)
+    reader = KafkaLog(broker.client_options)
     reading = asyncio.create_task(reader.read({TopicPartition(topic, 0): 0}, Taken()))
     await asyncio.sleep(0)
     reader.close()
