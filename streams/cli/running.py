@@ -72,12 +72,12 @@ def run(main: Coroutine[Any, Any, T], settings: Settings | None = None) -> T:
             if received and signum == signal.SIGINT:
                 raise KeyboardInterrupt  # the second Ctrl-C: no time to clean up
             received.append(signum)
-            end_within(LAST_SECONDS, 128 + signum, "what was begun cannot be ended in order")
+            end_within(LAST_SECONDS, 128 + signum, "what was begun is left", _say_error)
             task.cancel()
 
         def give_up(reason: str) -> None:
             reasons.append(reason)
-            end_within(LAST_SECONDS, COULD_NOT_RUN, f"error: {reason}")
+            end_within(LAST_SECONDS, COULD_NOT_RUN, reason, _say_error)
             task.cancel()
 
         for name in ("SIGINT", "SIGTERM", "SIGHUP"):
@@ -107,6 +107,10 @@ def run(main: Coroutine[Any, Any, T], settings: Settings | None = None) -> T:
         return asyncio.run(guarded())
     finally:
         ended()
+
+
+def _say_error(text: str) -> None:
+    say(f"error: {text}", err=True)
 
 
 async def _watch(settings: Settings, give_up: Callable[[str], None]) -> None:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 import threading
+from collections.abc import Callable
 
 logger = logging.getLogger(__name__)
 
@@ -20,14 +20,18 @@ STOP_SECONDS = 12.0
 _running: list[threading.Timer] = []
 
 
-def end_within(seconds: float, code: int, why: str) -> None:
+def end_within(
+    seconds: float, code: int, why: str, say: Callable[[str], None] = logger.critical
+) -> None:
     """End this process with ``code`` after so many seconds, saying ``why``, unless :func:`ended`.
 
     Of several calls the first one's time counts. May be called from any thread.
     """
     if _running:
         return
-    timer = threading.Timer(seconds, _end, (seconds, code, why))
+    timer = threading.Timer(
+        seconds, _end, (code, f"not ended within {seconds:g} s, ending now: {why}", say)
+    )
     timer.daemon = True
     _running.append(timer)
     timer.start()
@@ -39,11 +43,7 @@ def ended() -> None:
         _running.pop().cancel()
 
 
-def _end(seconds: float, code: int, why: str) -> None:
-    if logger.isEnabledFor(logging.CRITICAL) and logging.getLogger().handlers:
-        logger.critical("not ended within %g s, ending now: %s", seconds, why)
-        logging.shutdown()
-    else:
-        sys.stderr.write(f"{why}\n")
-        sys.stderr.flush()
+def _end(code: int, why: str, say: Callable[[str], None]) -> None:
+    say(why)
+    logging.shutdown()
     os._exit(code)
