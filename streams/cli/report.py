@@ -11,7 +11,7 @@ import click
 from rich import box
 from rich.table import Table
 
-from schemas.topics import Topic
+from schemas.topics import EVENT_TOPICS, Topic
 from streams.cli.running import load_settings, require_topics, run
 from streams.cli.terminal import (
     NOTHING,
@@ -98,7 +98,9 @@ def report(period: PeriodKind, as_of: AsOf | None, definition: str | None, form:
 async def open_register(settings: Settings) -> AsyncIterator[tuple[Register, Reference]]:
     """Everything published so far; raises ``Failure`` where the topics are not as they should."""
     names = (Topic.agency_months, Topic.agencies, Topic.targets)
-    await require_topics(settings, *(settings.topic(name) for name in names))
+    await require_topics(
+        settings, *map(settings.topic, names), behind=map(settings.topic, EVENT_TOPICS)
+    )
     register, reference = Register(settings), Reference(settings)
     try:
         await register.start()

@@ -10,7 +10,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, TypeVar
 
 from streams import settings as settings_
@@ -161,19 +161,23 @@ async def topics_on_broker(settings: Settings) -> dict[str, int]:
         raise Failure(f"no broker answers at {settings.brokers}: {reason}") from error
 
 
-async def require_topics(settings: Settings, *names: str, to_write: bool = False) -> None:
+async def require_topics(
+    settings: Settings, *names: str, to_write: bool = False, behind: Iterable[str] = ()
+) -> None:
     """Make sure that these topics exist as they should and may be read (or written to).
 
-    Creates none. Raises ``Failure`` where one is missing, or has another number of partitions than
-    the settings say: what stands on them would be read wrongly; ``NotAllowedError`` without the
-    rights.
+    Creates none. Topics ``behind`` them are not read, but what was made of them is: where they can
+    be seen they must have the right count too. Raises ``Failure`` where one is missing, or has
+    another number of partitions than the settings say: what stands on them would be read wrongly;
+    ``NotAllowedError`` without the rights.
     """
     there = await topics_on_broker(settings)
     await _require_rights(settings, names, to_write=to_write)
     missing = [name for name in names if name not in there]
     if missing:
         raise Failure(f"no such topic: {', '.join(missing)}; `hoso topics create` creates them")
-    _refuse_other_counts(settings, {name: there[name] for name in names})
+    looked_at = {*names, *behind} & there.keys()
+    _refuse_other_counts(settings, {name: there[name] for name in sorted(looked_at)})
 
 
 async def topics_to_read(settings: Settings, *names: str) -> bool:

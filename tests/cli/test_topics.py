@@ -62,6 +62,19 @@ def test_what_differs_is_said_and_left_alone(hoso: Hoso, on_broker: str, topic_p
 
 
 @pytest.mark.broker
+def test_figures_of_a_part_of_a_topic_are_not_reported(
+    hoso: Hoso, on_broker: str, topic_prefix: str
+) -> None:
+    options, name = {"bootstrap_servers": on_broker}, f"{topic_prefix}submissions"
+    asyncio.run(create_missing(options, [TopicSpec(name, 3)]))
+    hoso("topics", "create")
+    for command in (("report",), ("audit",)):
+        result = hoso(*command)
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert f"{name} 3" in result.stderr
+
+
+@pytest.mark.broker
 def test_another_policy_alone_is_said_but_is_no_failure(
     hoso: Hoso, on_broker: str, topic_prefix: str
 ) -> None:
