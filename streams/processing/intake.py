@@ -22,7 +22,7 @@ from schemas.decoder import Rejection
 from schemas.topics import EVENT_TOPICS, REFERENCE_TOPICS, Topic
 from streams.kafka.batch_writer import Acknowledged
 from streams.kafka.log import Log, Record
-from streams.kafka.unpacking import unreadable_within
+from streams.kafka.unpacking import unreadable_offsets
 from streams.metrics.catalogue import Instruments
 from streams.processing.chunk import MENDABLE, Verdict, Writes, judge, take_in
 from streams.processing.reference_repair import ReferenceRepair
@@ -286,8 +286,8 @@ class Intake:
                 return None
             if self._topics[tp.topic] in EVENT_TOPICS:
                 await self._expired(tp, cursor, first)
-        for lost in unreadable_within(tp, position, fetched.until):
-            self._instruments.count_lost(tp, lost.next - lost.first)
+        if damaged := unreadable_offsets(tp, position, fetched.until):
+            self._instruments.count_lost(tp, damaged)
         cursor.sought = None
         return fetched
 
