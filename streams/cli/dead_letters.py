@@ -167,6 +167,8 @@ def show(letter: str, raw: bool) -> None:
     if not found:
         raise Failure(f"there is no dead letter {letter}")
     if raw:
+        if sys.stdout.isatty():
+            raise Failure("--raw gives the bytes as they are: send them to a file, not a terminal")
         click.get_binary_stream("stdout").write(found[0].value or b"")
     else:
         _show(found[0])

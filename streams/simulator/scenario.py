@@ -147,6 +147,8 @@ def agrees(check: Check, measured: Fraction | Decimal | None) -> bool:
     if measured is None:
         return False
     printed = rounded(measured, check.decimals)
+    if not check.is_count and printed in (0, 100) and measured != printed:
+        return False  # "all" and "none" are statements of their own
     if check.above is None:
         return printed == check.published
     return measured > Fraction(check.above) and printed <= check.published

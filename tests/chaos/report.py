@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from statistics import quantiles
 
+from streams.domain.percent import percent
 from tests.chaos.campaign import Outcome
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "reliability.md"
@@ -18,6 +19,10 @@ _NAMES = {
     "delay": "network slowed down",
     "clock": "wall clock moved",
 }
+
+
+def _share(share: float) -> str:
+    return f"{percent(*share.as_integer_ratio(), 1)}%"
 
 
 def lines(outcome: Outcome, command: str) -> list[tuple[str, str]]:
@@ -46,13 +51,13 @@ def lines(outcome: Outcome, command: str) -> list[tuple[str, str]]:
         ("worker processes started", str(outcome.starts)),
         ("recovery, kill to ready", recovery(outcome.recoveries)),
         ("killed again before ready", str(outcome.killed_before_ready)),
-        ("time with every partition ready", f"{outcome.share_whole:.1%}"),
+        ("time with every partition ready", _share(outcome.share_whole)),
         ("caught up after the last fault", f"{outcome.catch_up_seconds:.0f} s"),
         ("restart from the logs alone", f"{outcome.restart_seconds:.0f} s"),
         ("taken in but not committed", str(outcome.uncommitted)),
         (
             "reprocessed",
-            f"about {share * letters.records:,.0f} events ({share:.1%}: dead letters "
+            f"about {share * letters.records:,.0f} events ({_share(share)}: dead letters "
             f"written more than once, {again:,} of {letters.distinct_letters:,})",
         ),
         ("looks at /metrics", f"{outcome.scrapes:,}"),

@@ -21,6 +21,7 @@ from decimal import Decimal
 from fractions import Fraction
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -214,6 +215,23 @@ def test_dead_letters_are_listed_and_shown_as_they_are(
         assert f"header    {plain(letter.headers[0][0])}: " in shown
         raw = hoso("dead-letters", "show", letter.name, "--raw")
         assert raw.stdout_bytes == (letter.value or b""), "the bytes themselves, as asked for"
+
+
+def test_raw_bytes_of_a_dead_letter_never_go_to_a_terminal(
+    hoso: Hoso, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = letters(random.Random(0))[:1]
+
+    async def read(*_: Any) -> list[Letter]:
+        return found
+
+    monkeypatch.setattr(dead_letters, "read_letters", read)
+    monkeypatch.setattr(
+        dead_letters, "sys", SimpleNamespace(stdout=SimpleNamespace(isatty=lambda: True))
+    )
+    result = hoso("dead-letters", "show", "0:0", "--raw")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "send them to a file" in result.stderr
 
 
 def events(rng: random.Random) -> Iterator[str]:

@@ -55,6 +55,14 @@ def test_a_figure_agrees_only_at_its_printed_precision() -> None:
     assert not agrees(check(ONLINE, "29.80"), Fraction(298050, 10000))
 
 
+def test_all_and_none_agree_only_when_exact() -> None:
+    """99.6 is not "100 %", though it rounds to it; 99.6 agencies are 100."""
+    assert agrees(check(ONLINE, "100", 0), Fraction(100))
+    assert not agrees(check(ONLINE, "100", 0), Fraction(996, 10))
+    assert not agrees(check(ONLINE, "0.00"), Fraction(1, 300))
+    assert agrees(check("services_listed", "100", 0), Fraction(996, 10))
+
+
 def test_a_range_is_open_below_and_closed_above() -> None:
     """'Over 90 % to 96.47 %'."""
     published = check("services_with_dossiers_ratio", "96.47", above=Decimal(90))
