@@ -146,8 +146,8 @@ MUTANTS = (
     Mutant(
         "a damaged chunk half taken in",
         "streams/processing/tasks.py",
-        "            owned.partition.set_aside(str(damage))\n            self._begin",
-        "            self._begin",
+        "            task.partition.set_aside(str(damage))\n",
+        "",
     ),
     Mutant(
         "saved ledgers of other rules trusted",

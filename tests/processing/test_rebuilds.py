@@ -1,0 +1,162 @@
+"""Whatever a worker is doing when its store turns out to be damaged: the same figures.
+
+The store says so at its nth use, counted over everything that is done with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from itertools import count
+from random import Random
+from typing import Any
+
+import pytest
+
+from streams.state.stores import NOTHING, DamagedStoreError, UnusableStoreError
+from tests.domain.worlds import busy_world
+from tests.processing.deployment import PARTITIONS, Deployment
+from tests.processing.simulation import DiskStore, SimulatedTasks
+from tests.processing.test_crashes import small_world
+
+Use = Callable[[str], None]
+
+
+class WatchedStore(DiskStore):
+    """Tells of each use before it."""
+
+    def __init__(self, journal: list[Any], use: Use) -> None:
+        super().__init__(journal)
+        self._use = use
+        rows = self._rows
+        self.get = lambda key: (use("get"), rows.get(key))[1]
+
+    def get_many(self, keys: list[bytes]) -> list[bytes | None]:
+        self._use("get_many")
+        return [self._rows.get(key) for key in keys]
+
+    def put_many(
+        self,
+        rows: Mapping[bytes, bytes],
+        beside: Mapping[bytes, bytes | None] = NOTHING,
+        *,
+        added: int = 0,
+    ) -> None:
+        self._use("put_many")
+        super().put_many(rows, beside, added=added)
+
+    def set_position(self, offset: int) -> None:
+        self._use("set_position")
+        super().set_position(offset)
+
+    def mark(self, key: bytes, value: bytes) -> None:
+        self._use("mark")
+        super().mark(key, value)
+
+    def marked(self, key: bytes) -> bytes | None:
+        self._use("marked")
+        return super().marked(key)
+
+    def items(self) -> Any:
+        self._use("items")
+        return super().items()
+
+    def of_prefix(self, prefix: bytes) -> Any:
+        self._use("of_prefix")
+        return super().of_prefix(prefix)
+
+    def key_from(self, key: bytes) -> bytes | None:
+        self._use("key_from")
+        return super().key_from(key)
+
+    def beside(self, prefix: bytes) -> Any:
+        self._use("beside")
+        return super().beside(prefix)
+
+    def beside_one(self, key: bytes) -> bytes | None:
+        self._use("beside_one")
+        return super().beside_one(key)
+
+
+def _watch(monkeypatch: pytest.MonkeyPatch, use: Use) -> None:
+    def open_store(tasks: SimulatedTasks, number: int) -> WatchedStore:
+        disk = tasks._worker.disk
+        assert isinstance(disk, dict)
+        return WatchedStore(disk[number], use)
+
+    monkeypatch.setattr(SimulatedTasks, "_open_store", open_store)
+
+
+async def _life(seed: int) -> None:
+    """Facts are taken in, the worker is killed, its successor restores, verifies and goes on."""
+    deployment = Deployment(small_world(seed), Random(seed), disk=True)
+    facts = deployment.world.facts
+    deployment.send(facts[:14])
+    await deployment.give(dict.fromkeys(PARTITIONS, deployment.start()))
+    await deployment.run_until_idle()
+    await deployment.kill(deployment.workers[0], stray=False)  # its disk loses the end
+    await deployment.give(dict.fromkeys(PARTITIONS, deployment.start()))
+    await deployment.run_until_idle()
+    deployment.send(facts[14:])
+    await deployment.run_until_idle()
+    deployment.check()
+    for worker in deployment.workers:
+        await worker.kill()
+
+
+def test_damage_met_at_any_use_of_a_store_changes_no_figure(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    met: set[str] = set()
+    uses = count()
+    at = -1
+
+    def use(what: str) -> None:
+        if next(uses) == at:
+            met.add(what)
+            raise DamagedStoreError(f"{what} found a bad block")
+
+    _watch(monkeypatch, use)
+    asyncio.run(_life(5))
+    total = next(uses)
+    for nth in range(total):
+        at, uses = nth, count()
+        asyncio.run(_life(5))
+    assert met >= {"get", "get_many", "put_many", "set_position", "mark", "marked", "items"}
+    assert met >= {"of_prefix", "key_from", "beside", "beside_one"}
+
+
+@pytest.mark.parametrize(
+    ("failing", "error", "says"),
+    [
+        ("put_many", DamagedStoreError("a bad block"), "cannot be rebuilt: "),
+        ("items", DamagedStoreError("a bad block"), "its new store is damaged again: a bad block"),
+        (
+            "put_many",
+            UnusableStoreError("/rows", OSError(28, "No space left on device")),  # type: ignore[arg-type]
+            r"/rows cannot be used: [Errno 28] No space left on device (HOSO_DATA_DIR)",
+        ),
+    ],
+    ids=["nothing can be put", "nothing can be read again", "full"],
+)
+def test_a_disk_that_keeps_nothing_ends_the_process(
+    failing: str, error: Exception, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def use(what: str) -> None:
+        if what == failing:
+            raise error
+
+    _watch(monkeypatch, use)
+
+    async def run() -> None:
+        deployment = Deployment(busy_world(Random(5)), Random(5), disk=True)
+        deployment.send(deployment.world.facts)
+        worker = deployment.start()
+        await deployment.give(dict.fromkeys(PARTITIONS, worker))
+        with pytest.raises(AssertionError):
+            await deployment.run_until_idle()
+        assert worker.fatal is not None
+        assert says in worker.fatal
+        await worker.kill()
+
+    asyncio.run(run())
