@@ -17,10 +17,11 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from streams.domain.calendar import PERIOD_KINDS, PeriodKind, period_of
-from streams.domain.catalogue import Service, listing_on, take_listing
+from streams.domain.catalogue import Service, take_listing
 from streams.domain.definitions import COLUMN, DEFINITIONS
 from streams.domain.dossier import UNKNOWN, Dossier, merge, merge_step, merge_submission
 from streams.domain.ledger import AgencyLedger
+from streams.domain.services import listed_services
 from tests.domain.events import Event, listed, processed, registered, submitted
 from tests.domain.register import Register, listing_of, step_of, submission_of
 from tests.domain.worlds import (
@@ -233,14 +234,16 @@ def test_the_services_behind_a_ratio_are_those_of_the_oracle(
     register, oracle = Register(world.events), Oracle(world.events)
     rule, period = DEFINITIONS[definition], period_of(kind, day.toordinal())
     for agency in register.agencies:
-        found = {}
         ledger = register.ledgers.get(agency, AgencyLedger())
-        for code, service in ledger.services.items():
-            listing = listing_on(service.listings, day.toordinal())
-            if listing is not None and listing.level in rule.levels:
-                n, *ends = service.online_dossiers(rule.used, period.start, period.end) or (0,)
-                first, last = (date.fromordinal(d) for d in ends) if ends else (None, None)
-                found[code] = n, first, last
+        rows = list(listed_services(ledger, rule, period))
+        assert [row.code for row in rows] == sorted(row.code for row in rows)
+        found = {
+            row.code: (
+                row.online_dossiers,
+                *(d and date.fromordinal(d) for d in (row.first_day, row.last_day)),
+            )
+            for row in rows
+        }
         assert found == oracle.services(agency, day, kind, definition)
 
 
