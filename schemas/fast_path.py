@@ -4,18 +4,24 @@ A record in the plain form that portals' libraries write is read in a quarter of
 full validator takes (:mod:`schemas.decoder`), which stays the one authority: whatever is accepted
 here, it accepts, with the same values. Everything else (unknown envelope attributes, binary mode,
 codes beyond ASCII, years before 1000, …) is not judged here but left to it, errors included.
-Tests hold that against it (tests/schemas/test_plain.py).
+Tests hold that against it (tests/processing/test_fast_path.py).
 
-Imports msgspec and the standard library only; pure.
+Imports msgspec, the schemas and the standard library only; pure.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from datetime import date
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, Protocol, final
 
 import msgspec
+
+from schemas.admission import TOLERANCE_MS
+from schemas.decoder import MAX_VALUE_BYTES
+from schemas.events import GROUPS
+from schemas.topics import Topic
 
 _Text = Annotated[str, msgspec.Meta(min_length=1)]
 _Code = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
@@ -62,6 +68,7 @@ class _Envelope(msgspec.Struct, forbid_unknown_fields=True, gc=False, kw_only=Tr
     partitionkey: str | None = None
 
 
+@final
 class PlainSubmittedEvent(_Envelope, gc=False):
     """A submission in the plain form."""
 
@@ -69,6 +76,7 @@ class PlainSubmittedEvent(_Envelope, gc=False):
     data: PlainSubmitted
 
 
+@final
 class PlainProcessedEvent(_Envelope, gc=False):
     """A processing step in the plain form."""
 
@@ -76,14 +84,81 @@ class PlainProcessedEvent(_Envelope, gc=False):
     data: PlainProcessed
 
 
-PlainError: Final = (msgspec.MsgspecError, ValueError, TypeError)
+_Error: Final = (msgspec.MsgspecError, ValueError, TypeError)
 """What the readers raise for anything that is not in the plain form, a null value included."""
 
-read_submitted: Final = msgspec.json.Decoder(PlainSubmittedEvent).decode
-read_processed: Final = msgspec.json.Decoder(PlainProcessedEvent).decode
+_read_submitted: Final = msgspec.json.Decoder(PlainSubmittedEvent).decode
+_read_processed: Final = msgspec.json.Decoder(PlainProcessedEvent).decode
 
 
-def plain_code(code: str) -> bool:
+class Record(Protocol):
+    """What is read of a record; see :mod:`schemas.decoder` and :mod:`schemas.admission`."""
+
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes | None]]
+    timestamp: int | None
+
+
+Plain = tuple[PlainSubmittedEvent, int, int | None] | tuple[PlainProcessedEvent, int, None]
+"""An event, its instant (`submitted_at` or `at`) and `due_at`, in µs since the epoch."""
+
+_TOLERANCE_US: Final = TOLERANCE_MS * 1000
+
+
+def read_plain(
+    topic: Topic, record: Record, agencies: Mapping[str, frozenset[str]]
+) -> Plain | None:
+    """A good submission or step in the plain form; None says nothing of any other record.
+
+    Repeats what `decode` and `admit` say of a good record, and leaves everything else to them.
+    """
+    value = record.value
+    if value is None:
+        return None
+    event: PlainSubmittedEvent | PlainProcessedEvent
+    try:
+        if topic is Topic.processing:
+            event = _read_processed(value)
+        elif topic is Topic.submissions:
+            event = _read_submitted(value)
+        else:
+            return None
+    except _Error:
+        return None
+    data = event.data
+    sources = agencies.get(data.agency)
+    at = instant_us(data.at)
+    timestamp = record.timestamp
+    if (
+        sources is None
+        or (sources and event.source not in sources)
+        or at is None
+        or record.key != data.agency.encode()
+        or record.headers
+        or data.agency in GROUPS
+        or not _plain_code(data.dossier)
+        or timestamp is None
+        or timestamp < 0
+        or at > timestamp * 1000 + _TOLERANCE_US
+        or len(value) > MAX_VALUE_BYTES
+    ):
+        return None
+    time = event.time
+    if time is not None and time != data.at and instant_us(time) is None:
+        return None
+    if type(event) is PlainProcessedEvent:
+        return event, at, None
+    submitted = event.data
+    if not _plain_code(submitted.service):
+        return None
+    if submitted.due_at is None:
+        return event, at, None
+    due_at = instant_us(submitted.due_at)
+    return None if due_at is None else (event, at, due_at)
+
+
+def _plain_code(code: str) -> bool:
     """Whether a code of 1 to 64 characters is of printing ASCII without spaces."""
     return code.isascii() and code.isprintable() and " " not in code
 

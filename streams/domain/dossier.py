@@ -11,7 +11,7 @@ The rules are section 3 of the contract; status codes are the national ones
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, final
 
 from streams.domain.calendar import day_of
 
@@ -46,6 +46,29 @@ class Step(NamedTuple):
     at: int
     id: str
     void: bool
+
+
+@final
+class SubmissionFact(NamedTuple):
+    """A submission, and the dossier that it speaks of."""
+
+    agency: str
+    dossier: str
+    submission: Submission
+
+
+@final
+class StepFact(NamedTuple):
+    """A processing fact, and the dossier and status that it speaks of."""
+
+    agency: str
+    dossier: str
+    status: int
+    step: Step
+
+
+DossierFact = SubmissionFact | StepFact
+"""The last member of either has its instant (µs) second."""
 
 
 class Dossier(NamedTuple):

@@ -18,28 +18,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-from schemas.admission import TOLERANCE_MS, admit
-from schemas.decoder import MAX_VALUE_BYTES, Reason, Rejection, decode, too_large
-from schemas.events import GROUPS, Event, ListedEvent, ProcessedEvent, SubmittedEvent
-from schemas.fast_path import (
-    PlainError,
-    PlainProcessed,
-    PlainProcessedEvent,
-    PlainSubmittedEvent,
-    instant_us,
-    plain_code,
-    read_processed,
-    read_submitted,
-)
+from schemas.admission import admit
+from schemas.decoder import Reason, Rejection, decode, too_large
+from schemas.events import Event, ListedEvent, ProcessedEvent, SubmittedEvent
+from schemas.fast_path import PlainProcessedEvent, read_plain
 from schemas.instants import record_time
 from schemas.topics import EVENT_TOPICS, Topic
-from streams.domain import dossier
-from streams.domain.catalogue import Listing
-from streams.domain.dossier import Step, Submission
+from streams.domain.dossier import DossierFact, StepFact, SubmissionFact
 from streams.kafka.batch_writer import Outgoing
 from streams.kafka.log import Record
 from streams.kafka.partitioner import partition_for
 from streams.processing.dead_letter import dead_letter
+from streams.processing.facts import listing_fact, step_fact, submission_fact
 from streams.state.codecs import (
     Checkpoint,
     agency_month_key,
@@ -49,7 +39,7 @@ from streams.state.codecs import (
     encode_taken_in,
     taken_in_key,
 )
-from streams.state.partition import Chunk, DossierFact, Partition
+from streams.state.partition import Chunk, Partition
 from streams.views.reference_rule import restores, without_mark
 
 Outcome = Literal["applied", "duplicate", "superseded", "rejected", "forwarded"]
@@ -83,10 +73,13 @@ class Writes:
 
 def judge(topic: Topic, record: Record, agencies: Mapping[str, frozenset[str]]) -> Verdict:
     """The fact or event in a record, or why it counts for nothing."""
-    fact = plain_fact(topic, record, agencies)
-    if fact is not None:
-        return fact
-    return judge_in_full(topic, record, agencies)
+    plain = read_plain(topic, record, agencies)
+    if plain is None:
+        return judge_in_full(topic, record, agencies)
+    event, at, due_at = plain
+    if type(event) is PlainProcessedEvent:
+        return step_fact(event, at)
+    return submission_fact(event, at, due_at)
 
 
 def judge_in_full(topic: Topic, record: Record, agencies: Mapping[str, frozenset[str]]) -> Verdict:
@@ -102,92 +95,10 @@ def judge_in_full(topic: Topic, record: Record, agencies: Mapping[str, frozenset
     if rejection is not None:
         return rejection
     if isinstance(event, SubmittedEvent):
-        submitted = event.data
-        return DossierFact(
-            submitted.agency,
-            submitted.dossier,
-            0,
-            Submission(
-                submitted.revision,
-                submitted.submitted_at_us,
-                event.id,
-                submitted.void,
-                submitted.service,
-                _CHANNEL[submitted.channel],
-                submitted.due_at_us,
-            ),
-        )
+        return submission_fact(event, event.data.submitted_at_us, event.data.due_at_us)
     if isinstance(event, ProcessedEvent):
-        processed = event.data
-        return DossierFact(
-            processed.agency,
-            processed.dossier,
-            processed.status,
-            Step(processed.revision, processed.at_us, event.id, processed.void),
-        )
+        return step_fact(event, event.data.at_us)
     return event
-
-
-_TOLERANCE_US = TOLERANCE_MS * 1000
-
-# Repeats what ``decode`` and ``admit`` say of a good record, for the plain form only, and leaves
-# everything else to them. Named tuples are made by ``tuple.__new__``: their own constructor is a
-# Python call, and these are made for every event there is.
-_new = tuple.__new__
-
-
-def plain_fact(
-    topic: Topic, record: Record, agencies: Mapping[str, frozenset[str]]
-) -> DossierFact | None:
-    """The fact in a good submission or step of the plain form; None says nothing of any other."""
-    value = record.value
-    if value is None:
-        return None
-    event: PlainSubmittedEvent | PlainProcessedEvent
-    try:
-        if topic is Topic.processing:
-            event = read_processed(value)
-        elif topic is Topic.submissions:
-            event = read_submitted(value)
-        else:
-            return None
-    except PlainError:
-        return None
-    data = event.data
-    sources = agencies.get(data.agency)
-    at = instant_us(data.at)
-    if (
-        sources is None
-        or (sources and event.source not in sources)
-        or at is None
-        or record.key != data.agency.encode()
-        or record.headers
-        or data.agency in GROUPS
-        or not plain_code(data.dossier)
-        or record.timestamp is None
-        or record.timestamp < 0
-        or at > record.timestamp * 1000 + _TOLERANCE_US
-        or len(value) > MAX_VALUE_BYTES
-    ):
-        return None
-    time = event.time
-    if time is not None and time != data.at and instant_us(time) is None:
-        return None
-    if isinstance(data, PlainProcessed):
-        step = _new(Step, (data.revision, at, event.id, data.void))
-        return _new(DossierFact, (data.agency, data.dossier, data.status, step))
-    if not plain_code(data.service):
-        return None
-    due_at = None
-    if data.due_at is not None:
-        due_at = instant_us(data.due_at)
-        if due_at is None:
-            return None
-    submission = _new(
-        Submission,
-        (data.revision, at, event.id, data.void, data.service, _CHANNEL[data.channel], due_at),
-    )
-    return _new(DossierFact, (data.agency, data.dossier, 0, submission))
 
 
 def take_in(
@@ -242,7 +153,7 @@ def take_in(
             outcomes["forwarded"] += 1
             right = partition_for(key, partitions)
             writes.forwards.append((right, Outgoing(key, record.value, record.headers)))
-        elif type(verdict) is DossierFact:
+        elif type(verdict) is StepFact or type(verdict) is SubmissionFact:
             facts.append(verdict)
             arrived.append(record.timestamp)
         elif isinstance(verdict, ListedEvent):
@@ -252,14 +163,7 @@ def take_in(
                     listed.agency,
                     listed.service,
                     listed.effective_from.toordinal(),
-                    Listing(
-                        listed.revision,
-                        verdict.id,
-                        listed.listed,
-                        listed.level,
-                        listed.eligible,
-                        listed.name or "",
-                    ),
+                    listing_fact(verdict),
                 )
             ] += 1
             chunk.note(listed.agency, record_time(record.timestamp), None)
@@ -271,14 +175,6 @@ def take_in(
     if topic in EVENT_TOPICS:
         writes.months += marks({topic_name: checkpoint.next})
     return writes
-
-
-_CHANNEL = {
-    None: dossier.IN_PERSON,
-    "online": dossier.ONLINE,
-    "in_person": dossier.IN_PERSON,
-    "postal": dossier.POSTAL,
-}
 
 
 def _write_rows(writes: Writes, chunk: Chunk, partition: Partition) -> None:

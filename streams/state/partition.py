@@ -23,9 +23,9 @@ from streams.domain.dossier import (
     UNKNOWN,
     Contribution,
     Dossier,
+    DossierFact,
     Outcome,
-    Step,
-    Submission,
+    StepFact,
     contribution,
 )
 from streams.domain.ledger import AgencyLedger, Month
@@ -81,16 +81,6 @@ def month_of_seen(seen: Seen) -> int | None:
     """
     day = seen.day if seen.at is None else day_of(seen.at * 1000)
     return None if day is None else month_and_day(day)[0]
-
-
-class DossierFact(NamedTuple):
-    """A submission, or a processing step, of one dossier."""
-
-    agency: str
-    dossier: str
-    status: int
-    """The status that was reached; 0 for a submission."""
-    fact: Submission | Step
 
 
 class Partition:
@@ -417,7 +407,7 @@ class Chunk:
         if not facts:
             return outcomes
         prefixes = {fact.agency: row_key(fact.agency, "") for fact in facts}
-        keys = [prefixes[agency] + code.encode() for agency, code, _, _ in facts]
+        keys = [prefixes[fact[0]] + fact[1].encode() for fact in facts]
         before, after = self._before, self._after
         fresh = [key for key in dict.fromkeys(keys) if key not in before]
         for key, row in zip(fresh, self._partition.dossiers.get_many(fresh), strict=True):
@@ -426,16 +416,16 @@ class Chunk:
         merge_step, merge_submission = dossier.merge_step, dossier.merge_submission
         agencies = self._agencies
         applied = 0
-        for key, (agency, _, status, fact) in zip(keys, facts, strict=True):
+        for key, fact in zip(keys, facts, strict=True):
             known = after[key]
-            if status:
-                state, outcome = merge_step(known, status, fact)  # type: ignore[arg-type]
+            if type(fact) is StepFact:
+                state, outcome = merge_step(known, fact[2], fact[3])
             else:
-                state, outcome = merge_submission(known, fact)  # type: ignore[arg-type]
+                state, outcome = merge_submission(known, fact[2])
             if outcome == "applied":
                 applied += 1
                 after[key] = state
-                agencies[key] = agency
+                agencies[key] = fact[0]
             else:
                 outcomes[outcome] += 1
         if applied:
@@ -448,9 +438,10 @@ class Chunk:
         """Agency → the greatest time of arrival, and of the instants the facts speak of."""
         never = -1
         nothing = never, -(1 << 63)
-        for (agency, _, _, fact), at in zip(facts, arrived, strict=True):
+        for fact, at in zip(facts, arrived, strict=True):
+            agency = fact[0]
             known_at, known_instant = latest.get(agency, nothing)
-            instant = fact[1]
+            instant = fact[-1][1]
             if at is not None and known_at < at <= LAST_RECORD_TIME:
                 latest[agency] = at, (instant if instant > known_instant else known_instant)
             elif instant > known_instant:

@@ -17,14 +17,14 @@ from typing import Any
 import pytest
 import rocksdict
 
-from streams.domain.dossier import Contribution
+from streams.domain.dossier import Contribution, DossierFact, StepFact, SubmissionFact
 from streams.domain.ledger import AgencyLedger, ServiceLedger
 from streams.kafka.partitioner import partition_for
 from streams.state import ledger_store as saved_ledgers
 from streams.state.codecs import row_key
 from streams.state.comparison import first_difference
 from streams.state.ledger_store import SavedLedgers, decoded, encoded, finished
-from streams.state.partition import Chunk, DossierFact, Partition
+from streams.state.partition import Chunk, Partition
 from streams.state.stores import MemoryStore, RocksStore
 from tests.domain.events import Event
 from tests.domain.register import Register, listing_of, step_of, submission_of
@@ -74,11 +74,11 @@ def _take(partition: Partition, events: Iterable[Event]) -> Chunk:
         data = event["value"]["data"]
         if event["topic"] == "submissions":
             facts.append(
-                DossierFact(data["agency"], data["dossier"], 0, submission_of(event["value"]))
+                SubmissionFact(data["agency"], data["dossier"], submission_of(event["value"]))
             )
         elif event["topic"] == "processing":
             status, step = step_of(event["value"])
-            facts.append(DossierFact(data["agency"], data["dossier"], status, step))
+            facts.append(StepFact(data["agency"], data["dossier"], status, step))
         elif event["topic"] == "catalogue":
             chunk.listing(data["agency"], data["service"], *listing_of(event["value"]))
     chunk.merge(facts, [1] * len(facts))

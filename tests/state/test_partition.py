@@ -9,7 +9,7 @@ import pytest
 
 from streams.domain.catalogue import Listing
 from streams.domain.definitions import COLUMNS
-from streams.domain.dossier import Dossier, Step, Submission
+from streams.domain.dossier import Dossier, Step, StepFact, Submission, SubmissionFact
 from streams.domain.ledger import Month
 from streams.kafka.batch_writer import BATCH_BYTES
 from streams.state.codecs import (
@@ -22,7 +22,7 @@ from streams.state.codecs import (
     listing_key,
     row_key,
 )
-from streams.state.partition import Chunk, DossierFact, Partition, Seen
+from streams.state.partition import Chunk, Partition, Seen
 from streams.state.stores import MemoryStore
 
 SUBMITTED = Submission(0, 1_641_348_000_000_000, "a", False, "1.004873", 0, None)
@@ -65,9 +65,9 @@ def test_a_chunk_that_is_read_again_names_every_row_again() -> None:
     """Its rows may never have reached the changelog, whatever this process knows by now."""
     partition = Partition(3, MemoryStore())
     facts = [
-        DossierFact("H56", "H56.14-220105-0001", 0, SUBMITTED),
-        DossierFact("H56", "H56.14-220105-0001", 2, ACCEPTED),
-        DossierFact("H56", "H56.14-220105-0002", 9, FINISHED),
+        SubmissionFact("H56", "H56.14-220105-0001", SUBMITTED),
+        StepFact("H56", "H56.14-220105-0001", 2, ACCEPTED),
+        StepFact("H56", "H56.14-220105-0002", 9, FINISHED),
     ]
     named = []
     for _ in range(2):
@@ -86,8 +86,8 @@ def test_a_timestamp_that_is_no_time_is_none_and_the_latest_day_is_kept_all_the_
     for arrived in (None, -1, microseconds, 2**63 - 1):
         partition = Partition(3, MemoryStore())
         chunk = Chunk(partition)
-        chunk.merge([DossierFact("H56", "H56.14-220105-0002", 9, FINISHED)], [arrived])
-        chunk.merge([DossierFact("H56", "H56.14-220105-0001", 0, SUBMITTED)], [arrived])
+        chunk.merge([StepFact("H56", "H56.14-220105-0002", 9, FINISHED)], [arrived])
+        chunk.merge([SubmissionFact("H56", "H56.14-220105-0001", SUBMITTED)], [arrived])
         chunk.close()
         assert partition.seen["H56"] == Seen(None, day)
         assert ("H56", 2022 * 12) in chunk.months
@@ -102,7 +102,7 @@ def test_a_timestamp_that_is_no_time_is_none_and_the_latest_day_is_kept_all_the_
 def test_a_time_beside_one_that_is_none_stands() -> None:
     partition = Partition(3, MemoryStore())
     chunk = Chunk(partition)
-    fact = DossierFact("H56", "H56.14-220105-0001", 0, SUBMITTED)
+    fact = SubmissionFact("H56", "H56.14-220105-0001", SUBMITTED)
     chunk.merge([fact, fact, fact], [1_641_348_000_000, 1_795_680_000_000_000, None])
     chunk.close()
     assert partition.seen["H56"].at == 1_641_348_000_000
