@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 from aiokafka import TopicPartition
 
+from streams.kafka import unpacking
 from streams.kafka.consumers import plain_consumer
-from streams.kafka.log import KafkaLog
+from streams.kafka.log import KafkaLog, UnreadableLogError
+from streams.kafka.unpacking import Unreadable
 from tests.conftest import Broker
 from tests.kafka.clients import COMPACT, make_topic, producer, send_batch
 
@@ -121,6 +123,28 @@ async def test_rows_that_cannot_be_taken_in_fail_their_reader_and_no_other(
     assert isinstance(found[0], ValueError)
     assert found[1] == {good: 10}
     assert take.rows[good] == _rows(1, 10)
+
+
+async def test_a_damaged_record_fails_its_reader_and_no_other(
+    embedded_broker: Broker, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A changelog with a hole would give wrong figures.
+
+    That a damaged batch is passed and noted is tests/kafka/test_unpacking.py's matter.
+    """
+    topic = await _filled(embedded_broker, f"{topic_prefix}rows", [10, 10])
+    bad, good = TopicPartition(topic, 0), TopicPartition(topic, 1)
+    monkeypatch.setitem(unpacking.unreadable, bad, {4: Unreadable(4, 6, "its checksum is wrong")})
+    take = Taken()
+    async with asyncio.timeout(60):
+        reader = KafkaLog(embedded_broker.client_options)
+        found: list[Any] = await asyncio.gather(
+            reader.read({bad: 0}, Taken()), reader.read({good: 0}, take), return_exceptions=True
+        )
+        assert isinstance(found[0], UnreadableLogError)
+        assert str(found[0]) == f"{topic}[0]: records can't be read: 4 to 5 (its checksum is wrong)"
+        assert found[1] == {good: 10}
+        assert await reader.read({bad: 6}, Taken()) == {bad: 10}
 
 
 async def test_closing_cancels_whoever_waits(broker: Broker, topic_prefix: str) -> None:

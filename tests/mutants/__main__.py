@@ -67,9 +67,9 @@ MUTANTS = (
     ),
     Mutant(
         "processing time for event time",
-        "streams/processing/chunk.py",
+        "schemas/fast_path.py",
         "    at = instant_us(data.at)\n",
-        "    at = record.timestamp * 1000\n",
+        "    at = (record.timestamp or 0) * 1000\n",
     ),
     Mutant(
         "last arrival wins",
