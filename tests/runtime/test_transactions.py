@@ -166,6 +166,29 @@ async def test_an_open_transaction_holds_its_partition_back_and_is_seen_until_ka
     assert (await _report(hoso))["behind"] == 0
 
 
+async def test_markers_at_the_end_of_a_partition_do_not_leave_the_figures_behind(
+    site: Site, hoso: Hoso
+) -> None:
+    """Neither for the worker nor for who reads its marks: the offset of a marker is no record."""
+    worker = site.worker(as_of=AS_OF)
+    await worker.ready()
+    sent = [registered(), listed(), submitted("A")]
+    await _send(site.producer, site, sent)
+    async with transaction(site.broker, f"{site.prefix}portal") as portal:
+        await _send(portal, site, [submitted("X"), processed(9, dossier="X")])
+        await portal.abort_transaction()
+        await portal.begin_transaction()
+        await _send(portal, site, [submitted("B")])
+        await portal.commit_transaction()
+    await _ended(site)
+    await site.settled_on(Register([*sent, submitted("B")]))
+
+    async def nothing_behind() -> bool:
+        return await _behind(worker) == (0, 0.0) and (await _report(hoso))["behind"] == 0
+
+    await eventually(nothing_behind, "all marks moved past the markers")
+
+
 async def test_a_report_right_after_the_events_were_sent_is_complete_or_says_that_it_is_not(
     site: Site, hoso: Hoso
 ) -> None:
