@@ -24,7 +24,8 @@ from aiokafka.errors import (
 )
 
 from streams.kafka.consumers import plain_consumer
-from streams.kafka.offsets import End, end_offsets, ends
+from streams.kafka.offsets import end_offsets
+from streams.kafka.topic_ends import partitions_of
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -34,10 +35,6 @@ logger = logging.getLogger(__name__)
 _MAX_RECORDS = 4_000  # of one poll: what is decoded before other tasks on the loop get a turn
 _POLL_MS = 500
 _RETRY_SECONDS = 0.5
-
-
-class MissingTopicError(Exception):
-    """A topic to be viewed does not exist; the message names it."""
 
 
 class ViewFailedError(Exception):
@@ -140,7 +137,7 @@ class CompactedView(Generic[K, V]):
         self._consumer = plain_consumer(self._options, auto_offset_reset="none")
         try:
             await self._consumer.start()
-            partitions = await self._partitions(self._consumer, self._topics)
+            partitions = await partitions_of(self._consumer, self._topics)
             self._consumer.assign(partitions)
             self._applied = dict.fromkeys(partitions, 0)
             self._reload = True
@@ -178,19 +175,6 @@ class CompactedView(Generic[K, V]):
         """Whether everything is being read again, and the entries are those of before."""
         return self._reload or self._loading is not None
 
-    async def ends_of(
-        self, topics: Sequence[str], timeout: float = 5.0
-    ) -> dict[TopicPartition, End]:
-        """Both ends of every partition of other topics, asked beside what the view reads.
-
-        Raises MissingTopicError, and what :func:`streams.kafka.offsets.ends` raises.
-        """
-        if self._consumer is None:
-            raise RuntimeError("the view is not started")
-        async with asyncio.timeout(timeout):
-            partitions = await self._partitions(self._consumer, topics)
-            return await ends(self._consumer, partitions, timeout=timeout)
-
     async def stop(self) -> None:
         """Stop following; waiting refreshes raise ViewFailedError. The entries stay readable."""
         self._stopped = True
@@ -212,20 +196,6 @@ class CompactedView(Generic[K, V]):
 
     async def __aexit__(self, *_: object) -> None:
         await self.stop()
-
-    async def _partitions(
-        self, consumer: AIOKafkaConsumer, topics: Sequence[str]
-    ) -> list[TopicPartition]:
-        # The list of all topics, because asking for one by name creates it on some brokers.
-        cluster = await consumer._client.fetch_all_metadata()
-        missing = [topic for topic in topics if not cluster.partitions_for_topic(topic)]
-        if missing:
-            raise MissingTopicError(f"no such topic: {', '.join(missing)}")
-        return [
-            TopicPartition(topic, partition)
-            for topic in topics
-            for partition in sorted(cluster.partitions_for_topic(topic))
-        ]
 
     async def _follow(self, consumer: AIOKafkaConsumer) -> None:
         try:

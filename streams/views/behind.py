@@ -17,7 +17,7 @@ from typing import Protocol
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
-from streams.kafka.compacted_view import MissingTopicError
+from streams.kafka.topic_ends import MissingTopicError
 
 logger = logging.getLogger(__name__)
 

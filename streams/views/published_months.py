@@ -23,6 +23,7 @@ from streams.domain.definitions import DEFINITIONS
 from streams.domain.indicators import Figures, report
 from streams.domain.ledger import Months
 from streams.kafka.compacted_view import CompactedView
+from streams.kafka.topic_ends import TopicEnds
 from streams.settings import Settings
 from streams.state.codecs import (
     UnreadableRowError,
@@ -94,7 +95,8 @@ class Register:
             self._read,
             on_change=self._change,
         )
-        self._events = sorted(settings.topic(topic) for topic in EVENT_TOPICS)
+        events = sorted(settings.topic(topic) for topic in EVENT_TOPICS)
+        self._event_ends = TopicEnds(settings.client_options(), events)
         self.behind = Behind(self, self._high_watermarks)
         """How many records these figures lack."""
 
@@ -104,6 +106,7 @@ class Register:
 
     async def stop(self) -> None:
         await self.behind.stop()
+        await self._event_ends.stop()
         await self.view.stop()
 
     async def refresh(self) -> None:
@@ -191,8 +194,7 @@ class Register:
         )
 
     async def _high_watermarks(self) -> dict[TopicPartition, int]:
-        found = await self.view.ends_of(self._events)
-        return {tp: end.high for tp, end in found.items()}
+        return {tp: end.high for tp, end in (await self._event_ends.ask()).items()}
 
     def _read(
         self, record: ConsumerRecord[Any, Any]

@@ -10,9 +10,10 @@ from aiokafka import AIOKafkaProducer, ConsumerRecord
 
 import streams.kafka.compacted_view
 from streams.kafka.broker import EmbeddedBroker, free_port
-from streams.kafka.compacted_view import CompactedView, MissingTopicError, ViewFailedError
+from streams.kafka.compacted_view import CompactedView, ViewFailedError
 from streams.kafka.offsets import end_offsets
 from streams.kafka.partitioner import partition_for
+from streams.kafka.topic_ends import MissingTopicError
 from tests.conftest import Broker
 from tests.kafka.apache import ApacheKafka
 from tests.kafka.clients import COMPACT, make_topic, producer, send_batch, until

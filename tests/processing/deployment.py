@@ -268,8 +268,9 @@ class Deployment:
             ends = {str(t): self.cluster.ends[TP(str(t), number)] for t in EVENT_TOPICS}
             for topic, end in ends.items():
                 reached = found.get(topic, 0)
-                # A dead worker's progress mark may be the last in a changelog, and after a restart
-                # what it does not speak of is read again only when something new comes.
+                # A dead worker's checkpoint may be the last in a changelog: after a restart what it
+                # does not speak of is read again once the stuck-partition detector, which is not
+                # simulated, sends the consumer back to it.
                 assert reached == end or (reached < end and self.landed), topic
             assert _cells(up_to_marks) == _cells(rows)
 
