@@ -170,8 +170,14 @@ MUTANTS = (
     Mutant(
         "records of aborted transactions counted",
         "streams/runtime/faust_driver.py",
-        "        return read_committed(super()._create_consumer(loop))\n",
-        "        return super()._create_consumer(loop)\n",
+        "        consumer = read_committed(super()._create_consumer(loop))\n",
+        "        consumer = super()._create_consumer(loop)\n",
+    ),
+    Mutant(
+        "a mark before its rows",
+        "streams/processing/chunk.py",
+        "        writes.months += marks({topic_name: checkpoint.next})\n",
+        "        writes.months[:0] = marks({topic_name: checkpoint.next})\n",
     ),
     Mutant(
         "numerator outside the denominator",
