@@ -83,8 +83,8 @@ MUTANTS = (
     Mutant(
         "records that are handed over again processed twice",
         "streams/processing/intake.py",
-        "            if fetched.until <= position:\n",
-        "            if fetched.until < position:\n",
+        "            new = [record for record in fetched.records if record.offset >= position]\n",
+        "            new = fetched.records\n",
     ),
     Mutant(
         "a log that was cut is passed over",

@@ -101,6 +101,12 @@ class Deployment:
             for journal in self.disk.values():
                 del journal[self.random.randint(0, len(journal)) :]
 
+    def lose_disk(self) -> None:
+        """What workers that are to be started had on disk is gone."""
+        assert isinstance(self.disk, dict)
+        for journal in self.disk.values():
+            journal.clear()
+
     def land_stray(self) -> None:
         """A dead worker's batch lands. Within a log they keep their order."""
         batch = self.stray.popleft()
@@ -160,11 +166,13 @@ class Deployment:
             worker.commit()
             assert worker.idle or not worker.tasks.tasks
 
-    async def restart_everything(self) -> Worker:
+    async def restart_everything(self, *, from_logs_alone: bool = False) -> Worker:
         """All workers end, one starts anew and recovers."""
         for worker in list(self.workers):
             await worker.kill()
             self.workers.remove(worker)
+        if from_logs_alone and self.disk is not None:
+            self.lose_disk()
         worker = self.start()
         await self.give(dict.fromkeys(PARTITIONS, worker))
         await self.run_until_idle()

@@ -17,6 +17,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextvars import Context, ContextVar
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from random import Random
 from types import SimpleNamespace
@@ -40,7 +41,7 @@ from streams.runtime.faust_driver import ChunkScheduler
 from streams.settings import load
 from streams.state.codecs import decode_agency_seen, split_agency_month_key, split_taken_in_key
 from streams.state.partition import NOT_SEEN, Seen, later
-from streams.state.stores import NOTHING, MemoryStore
+from streams.state.stores import NOTHING, DamagedStoreError, MemoryStore
 from streams.views.reference_data import Reference
 
 SETTINGS = load(topic_prefix="", app_id="sim", partitions=2)
@@ -78,6 +79,8 @@ class Cluster:
         self.epochs: defaultdict[TP, int] = defaultdict(int)
         self.committed: dict[TP, int] = {}
         self.clock = START_MS
+        self.damage: dict[int, int] = {}
+        """Partition → how often its store, opened next, can be used before damage shows."""
         self.distrusted: list[str] = []
         """Agencies whose restored ledgers were not what their rows give."""
 
@@ -260,6 +263,65 @@ class DiskStore(MemoryStore):
         self._closed = True
 
 
+Use = Callable[[str], None]
+
+
+class WatchedStore(DiskStore):
+    """Tells of each use before it."""
+
+    def __init__(self, journal: list[Any], use: Use) -> None:
+        super().__init__(journal)
+        self._use = use
+        rows = self._rows
+        self.get = lambda key: (use("get"), rows.get(key))[1]
+
+    def get_many(self, keys: list[bytes]) -> list[bytes | None]:
+        self._use("get_many")
+        return [self._rows.get(key) for key in keys]
+
+    def put_many(
+        self,
+        rows: Mapping[bytes, bytes],
+        beside: Mapping[bytes, bytes | None] = NOTHING,
+        *,
+        added: int = 0,
+    ) -> None:
+        self._use("put_many")
+        super().put_many(rows, beside, added=added)
+
+    def set_position(self, offset: int) -> None:
+        self._use("set_position")
+        super().set_position(offset)
+
+    def mark(self, key: bytes, value: bytes) -> None:
+        self._use("mark")
+        super().mark(key, value)
+
+    def marked(self, key: bytes) -> bytes | None:
+        self._use("marked")
+        return super().marked(key)
+
+    def items(self) -> Any:
+        self._use("items")
+        return super().items()
+
+    def of_prefix(self, prefix: bytes) -> Any:
+        self._use("of_prefix")
+        return super().of_prefix(prefix)
+
+    def key_from(self, key: bytes) -> bytes | None:
+        self._use("key_from")
+        return super().key_from(key)
+
+    def beside(self, prefix: bytes) -> Any:
+        self._use("beside")
+        return super().beside(prefix)
+
+    def beside_one(self, key: bytes) -> bytes | None:
+        self._use("beside_one")
+        return super().beside_one(key)
+
+
 class SimulatedLog:
     """The port to the logs; each answer waits at a gate of its worker."""
 
@@ -355,7 +417,20 @@ class SimulatedTasks(Tasks):
             return MemoryStore()
         if isinstance(self._worker.disk, Path):
             return super()._open_store(number)
-        return DiskStore(self._worker.disk[number])
+        journal = self._worker.disk[number]
+        uses = self._worker.cluster.damage.pop(number, None)
+        return DiskStore(journal) if uses is None else WatchedStore(journal, _damaged_after(uses))
+
+
+def _damaged_after(uses: int) -> Use:
+    """A bad block that is met once: what is done then must not meet it again."""
+    left = count(uses, -1)
+
+    def use(what: str) -> None:
+        if next(left) == 0:
+            raise DamagedStoreError(f"{what} found a bad block")
+
+    return use
 
 
 class SimulatedReference(Reference):

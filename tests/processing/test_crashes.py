@@ -202,6 +202,37 @@ def test_nothing_is_committed_that_was_skipped_and_is_yet_to_be_read_again() -> 
     asyncio.run(run())
 
 
+def test_rows_that_only_the_disk_has_are_written_again_when_their_records_are_read_again() -> None:
+    """A worker dies before its rows are on their way, with the state on disk ahead of the logs. Its
+    successor finds the facts known. When the disk is lost as well, the logs must have them."""
+
+    async def run() -> None:
+        events = [submitted(dossier=f"D{number}") for number in range(4)]
+        deployment = Deployment(World([registered()], events, []), Random(1), disk=True)
+        worker = deployment.start()
+        await deployment.give(dict.fromkeys(PARTITIONS, worker))
+        await _all_but_fetch(deployment, worker)
+        deployment.send(events)
+        tp = TP("submissions", partition_for(b"H56", SETTINGS.partitions))
+        await deployment.step(worker, ("fetch", tp))
+        assert isinstance(deployment.disk, dict)
+        disk = {number: list(journal) for number, journal in deployment.disk.items()}
+        await deployment.kill(worker, stray=False)
+        for number, journal in deployment.disk.items():
+            journal[:] = disk[number]  # a kill loses the end of it, but here nothing
+        successor = deployment.start()
+        await deployment.give(dict.fromkeys(PARTITIONS, successor))
+        await _all_but_fetch(deployment, successor)
+        assert len(successor.tasks.tasks[tp.partition].partition.dossiers) == len(events)
+        await deployment.run_until_idle()
+        deployment.check()
+        last = await deployment.restart_everything(from_logs_alone=True)
+        deployment.check()
+        await last.kill()
+
+    asyncio.run(run())
+
+
 async def _all_but_fetch(deployment: Deployment, worker: Worker) -> None:
     while choices := [choice for choice in worker.steps() if choice[0] != "fetch"]:
         await deployment.step(worker, choices[0])
@@ -231,6 +262,8 @@ async def _under_random_faults(deployment: Deployment, random: Random) -> None:
         await _with_faults(deployment, random)
         deployment.check()
         await deployment.restart_everything()
+        deployment.check()
+        await deployment.restart_everything(from_logs_alone=True)
         deployment.check()
     except BaseException:
         print("\n".join(deployment.log))  # noqa: T201
@@ -298,13 +331,18 @@ async def _with_faults(deployment: Deployment, random: Random) -> None:
     await deployment.poll()
 
 
-FAULTS = ("kill", "join", "share", "stray", "compact", "skip", "truncate")
+FAULTS = ("kill", "join", "share", "stray", "compact", "skip", "truncate", "damage", "wipe")
 
 
 async def _fault(deployment: Deployment, random: Random, what: str) -> None:
     deployment.log.append(what)
-    if what == "kill":
+    if what == "kill" or (what in ("damage", "wipe") and deployment.disk is not None):
         await deployment.kill(random.choice(deployment.workers), stray=random.random() < 0.5)
+        if what == "wipe":
+            deployment.lose_disk()
+        elif what == "damage":
+            uses = random.choice((1, 30, 300))
+            deployment.cluster.damage[random.choice(PARTITIONS)] = random.randrange(uses)
         if not deployment.workers:
             deployment.start()
         await deployment.share()

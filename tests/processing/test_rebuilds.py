@@ -6,76 +6,16 @@ The store says so at its nth use, counted over everything that is done with it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
 from itertools import count
 from random import Random
-from typing import Any
 
 import pytest
 
-from streams.state.stores import NOTHING, DamagedStoreError, UnusableStoreError
+from streams.state.stores import DamagedStoreError, UnusableStoreError
 from tests.domain.worlds import busy_world
 from tests.processing.deployment import PARTITIONS, Deployment
-from tests.processing.simulation import DiskStore, SimulatedTasks
+from tests.processing.simulation import SimulatedTasks, Use, WatchedStore
 from tests.processing.test_crashes import small_world
-
-Use = Callable[[str], None]
-
-
-class WatchedStore(DiskStore):
-    """Tells of each use before it."""
-
-    def __init__(self, journal: list[Any], use: Use) -> None:
-        super().__init__(journal)
-        self._use = use
-        rows = self._rows
-        self.get = lambda key: (use("get"), rows.get(key))[1]
-
-    def get_many(self, keys: list[bytes]) -> list[bytes | None]:
-        self._use("get_many")
-        return [self._rows.get(key) for key in keys]
-
-    def put_many(
-        self,
-        rows: Mapping[bytes, bytes],
-        beside: Mapping[bytes, bytes | None] = NOTHING,
-        *,
-        added: int = 0,
-    ) -> None:
-        self._use("put_many")
-        super().put_many(rows, beside, added=added)
-
-    def set_position(self, offset: int) -> None:
-        self._use("set_position")
-        super().set_position(offset)
-
-    def mark(self, key: bytes, value: bytes) -> None:
-        self._use("mark")
-        super().mark(key, value)
-
-    def marked(self, key: bytes) -> bytes | None:
-        self._use("marked")
-        return super().marked(key)
-
-    def items(self) -> Any:
-        self._use("items")
-        return super().items()
-
-    def of_prefix(self, prefix: bytes) -> Any:
-        self._use("of_prefix")
-        return super().of_prefix(prefix)
-
-    def key_from(self, key: bytes) -> bytes | None:
-        self._use("key_from")
-        return super().key_from(key)
-
-    def beside(self, prefix: bytes) -> Any:
-        self._use("beside")
-        return super().beside(prefix)
-
-    def beside_one(self, key: bytes) -> bytes | None:
-        self._use("beside_one")
-        return super().beside_one(key)
 
 
 def _watch(monkeypatch: pytest.MonkeyPatch, use: Use) -> None:

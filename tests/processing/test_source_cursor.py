@@ -87,6 +87,21 @@ def test_records_that_were_processed_and_are_handed_over_again_are_left_out() ->
     asyncio.run(run())
 
 
+@pytest.mark.parametrize("lost", [1, 4])
+def test_records_that_were_lost_on_their_way_are_read_again(lost: int) -> None:
+    async def run() -> None:
+        deployment, worker = await _running(10)
+        more = [submitted(dossier=f"M{number}") for number in range(lost + 1)]
+        deployment.world.facts.extend(more)
+        deployment.send(more)
+        worker.skip(SUBMISSIONS, lost)
+        await deployment.run_until_idle()
+        deployment.check()
+        await worker.kill()
+
+    asyncio.run(run())
+
+
 @pytest.mark.parametrize("grown", ["past the position", "short of it"])
 @pytest.mark.parametrize("worker_was", ["up", "down"])
 def test_records_at_offsets_that_had_others_are_read(grown: str, worker_was: str) -> None:
