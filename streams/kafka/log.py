@@ -30,6 +30,10 @@ Take = Callable[[TopicPartition, list[tuple[bytes, bytes]]], None]
 """Called with keys and values in the order of the log; records without either are left out."""
 
 
+Damaged = Callable[[str], None]
+"""Called with what of a log can't be read, in words."""
+
+
 class Record(Protocol):
     """A consumed record, as far as anyone looks (aiokafka's ConsumerRecord has it)."""
 
@@ -46,10 +50,13 @@ class Record(Protocol):
 class Log(Protocol):
     """Logs as a worker sees them beside its consumer. Every question may raise ``KafkaError``."""
 
-    async def read(self, positions: Mapping[TopicPartition, int], take: Take) -> Positions:
+    async def read(
+        self, positions: Mapping[TopicPartition, int], take: Take, damaged: Damaged
+    ) -> Positions:
         """Give ``take`` everything from ``positions`` to the ends as of now; return where it ended.
 
-        If a log ends before its position nothing is taken, and the ends are returned.
+        If a log ends before its position nothing is taken, and the ends are returned. What can't
+        be read is passed, and ``damaged`` is told.
         """
 
     async def ends(self, partitions: Iterable[TopicPartition]) -> Positions:
@@ -75,15 +82,12 @@ class _Request:
     at: Positions
     """How far it has been read."""
     take: Take
+    damaged: Damaged
     result: asyncio.Future[Positions]
     ends: Positions = field(default_factory=dict)
 
     def behind(self) -> list[TopicPartition]:
         return [tp for tp, at in self.at.items() if at < self.ends[tp]]
-
-
-class UnreadableLogError(Exception):
-    """Records of a log are damaged, so what it says is not known; the message names them."""
 
 
 ASK_SECONDS = 60.0
@@ -100,14 +104,16 @@ class KafkaLog:
         """The requests of the round that has not asked for the ends yet."""
         self._rounds: set[asyncio.Task[None]] = set()
 
-    async def read(self, positions: Mapping[TopicPartition, int], take: Take) -> Positions:
-        """Give ``take`` everything from ``positions`` to the ends as of now; return where it ended.
+    async def read(
+        self, positions: Mapping[TopicPartition, int], take: Take, damaged: Damaged
+    ) -> Positions:
+        """See :class:`Log`.
 
-        If a log ends before its position nothing is taken, and the ends are returned. Once the
-        call is cancelled ``take`` is not called again. Raises ``KafkaError``, what ``take`` raises,
-        and :class:`UnreadableLogError` for a damaged record.
+        Once the call is cancelled ``take`` is not called again. Raises ``KafkaError``, and what
+        ``take`` raises.
         """
-        request = _Request(dict(positions), take, asyncio.get_running_loop().create_future())
+        future = asyncio.get_running_loop().create_future()
+        request = _Request(dict(positions), take, damaged, future)
         waiting = self._joinable
         if waiting is None or any(request.at.keys() & other.at.keys() for other in waiting):
             # One consumer has one position in a partition, so who asks again waits for its own.
@@ -218,7 +224,7 @@ class KafkaLog:
                 before, of[tp].at[tp] = of[tp].at[tp], await consumer.position(tp)
                 lost = unreadable_within(tp, before, of[tp].at[tp])
                 if lost and not of[tp].result.done():
-                    of[tp].result.set_exception(UnreadableLogError(_damage(tp, lost)))
+                    of[tp].damaged(_damage(tp, lost))
             await asyncio.sleep(0)
 
     @staticmethod

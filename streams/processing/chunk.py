@@ -170,8 +170,8 @@ def take_in(
     outcomes.update(chunk.merge(facts, arrived))
     chunk.close()
     _write_rows(writes, chunk, partition)
-    row = Outgoing(checkpoint_key(topic_name), encode_checkpoint(checkpoint))
-    (writes.services if topic is Topic.catalogue else writes.dossiers).append(row)
+    rows = writes.services if topic is Topic.catalogue else writes.dossiers
+    rows.append(checkpoint_row(topic_name, checkpoint))
     if topic in EVENT_TOPICS:
         writes.months += marks({topic_name: checkpoint.next})
     return writes
@@ -181,6 +181,11 @@ def _write_rows(writes: Writes, chunk: Chunk, partition: Partition) -> None:
     writes.dossiers = [Outgoing(key, row) for key, row in chunk.dossier_rows.items()]
     writes.services = [Outgoing(key, row) for key, row in chunk.service_rows.items()]
     writes.months = month_rows(partition, chunk.months)
+
+
+def checkpoint_row(topic: str, checkpoint: Checkpoint) -> Outgoing:
+    """The row of a changelog that goes behind everything before the checkpoint."""
+    return Outgoing(checkpoint_key(topic), encode_checkpoint(checkpoint))
 
 
 def marks(reached: Mapping[str, int]) -> list[Outgoing]:

@@ -28,7 +28,7 @@ from streams.processing.chunk import MENDABLE, Verdict, Writes, judge, take_in
 from streams.processing.reference_repair import ReferenceRepair
 from streams.processing.source_cursor import Fetched, SourceCursor
 from streams.processing.task import Task
-from streams.processing.tasks import DAMAGE, Tasks
+from streams.processing.tasks import DAMAGE, Seek, Tasks
 from streams.settings import Settings
 from streams.state.codecs import Checkpoint
 from streams.views.reference_data import Reference
@@ -49,8 +49,6 @@ aiokafka gives a batch up after 40 s, but has been seen to forget one after a ne
 """
 
 Pending = list[Awaitable[Acknowledged]]
-Seek = Callable[[tuple[str, int], int], Awaitable[None]]
-"""Makes the consumer read a (topic, partition) on from an offset."""
 
 
 class Intake:

@@ -13,8 +13,7 @@ from collections.abc import Callable, Mapping
 from aiokafka import TopicPartition
 
 from streams.kafka.log import Log
-from streams.processing.intake import Seek
-from streams.processing.tasks import Tasks
+from streams.processing.tasks import Seek, Tasks
 
 logger = logging.getLogger(__name__)
 

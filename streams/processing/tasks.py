@@ -31,12 +31,17 @@ from aiokafka import TopicPartition
 from schemas.topics import EVENT_TOPICS, REFERENCE_TOPICS, Topic
 from streams.kafka.batch_writer import Acknowledged, BatchWriter, Outgoing
 from streams.kafka.log import Log
-from streams.processing.chunk import Writes, marks, month_rows
+from streams.processing.chunk import Writes, checkpoint_row, marks, month_rows
 from streams.processing.source_cursor import SourceCursor
 from streams.processing.task import Cause, Phase, Task
 from streams.processing.verify import Verification
 from streams.settings import Settings
-from streams.state.codecs import Checkpoint, LastRecord, UnreadableRowError, record_digest
+from streams.state.codecs import (
+    Checkpoint,
+    LastRecord,
+    UnreadableRowError,
+    record_digest,
+)
 from streams.state.partition import Partition, Seen
 from streams.state.stores import (
     DamagedStoreError,
@@ -53,6 +58,10 @@ DAMAGE = (DamagedStoreError, UnreadableRowError)
 """What :meth:`Tasks.rebuild` is the answer to."""
 
 T = TypeVar("T")
+
+
+Seek = Callable[[tuple[str, int], int], Awaitable[None]]
+"""Makes the consumer read a (topic, partition) on from an offset, if it is still assigned to it."""
 
 
 class PublishedRows(Protocol):
@@ -108,6 +117,7 @@ class Tasks:
         writer: Callable[[], BatchWriter],
         log: Log,
         published: PublishedRows,
+        seek: Seek,
         fatal: Callable[[str], None],
         in_touch: Callable[[], bool] = lambda: True,
         identities: Mapping[str, str] = MappingProxyType({}),
@@ -119,6 +129,7 @@ class Tasks:
         self._writer = writer
         self._log = log
         self._published = published
+        self._seek = seek
         self._fatal = fatal
         self._changelogs = {
             "dossiers": settings.changelog("dossiers"),
@@ -255,6 +266,15 @@ class Tasks:
         return {
             (topic, task.number): cursor.checkpoint.next
             for task in self.tasks.values()
+            for topic, cursor in task.cursors.items()
+        }
+
+    def positions(self) -> dict[tuple[str, int], int]:
+        """(source topic, partition) → where the consumer is to go on, of running tasks."""
+        return {
+            (topic, task.number): cursor.position
+            for task in self.tasks.values()
+            if task.running
             for topic, cursor in task.cursors.items()
         }
 
@@ -504,6 +524,9 @@ class Tasks:
             repaired,
         )
         self.verification.soon(task)
+        # Whatever the group was told: the state goes on where it ends.
+        for topic, cursor in task.cursors.items():
+            await self._seek((topic, task.number), cursor.position)
 
     async def _read_changelogs(self, task: Task, generation: int) -> int:
         """Read the changelogs on to their ends; the number of rows."""
@@ -524,7 +547,7 @@ class Tasks:
 
         known = {"dossiers": partition.dossiers.position, **task.changelog_offsets}
         positions = {tp: known.get(table, 0) for tp, table in tables.items()}
-        ends = await self._log.read(positions, take)
+        ends = await self._log.read(positions, take, partition.lacks.append)
         self._check(task, generation)
         if any(ends[tp] < position for tp, position in positions.items()):
             # Not the log that this state was built from (another cluster, a broker that lost its
@@ -533,7 +556,7 @@ class Tasks:
             task.changelog_offsets.clear()
             task.cursors.clear()
             partition.forget()
-            ends = await self._log.read(dict.fromkeys(positions, 0), take)
+            ends = await self._log.read(dict.fromkeys(positions, 0), take, partition.lacks.append)
             self._check(task, generation)
         task.changelog_offsets |= {tables[tp]: end for tp, end in ends.items()}
         return rows
@@ -544,6 +567,16 @@ class Tasks:
         await self._refresh_published()
         self._check(task, generation)
         task.changelog_offsets["months"] = self._published.position(task.number)
+        if partition.incomplete:
+            logger.error(
+                "partition %d: its changelogs can't be read whole (%s): reading the event topics "
+                "again from their beginnings",
+                task.number,
+                "; ".join(partition.incomplete),
+            )
+            task.cursors.clear()
+            for topic in self._events:
+                self.advance(task, topic, Checkpoint(0, identity=self._identities.get(topic, "")))
         self._resume_cursors(task)
         differing = await self._in_slices(
             task,
@@ -559,6 +592,11 @@ class Tasks:
             months=month_rows(partition, differing),
         )
         repaired = len(writes.dossiers) + len(writes.services) + len(writes.months)
+        if partition.incomplete:
+            for topic in self._events:
+                of_catalogue = topic == self._settings.topic(Topic.catalogue)
+                rows = writes.services if of_catalogue else writes.dossiers
+                rows.append(checkpoint_row(topic, task.cursors[topic].checkpoint))
         known_marks = self._published.taken_in(task.number)
         reached = {topic: task.cursors[topic].checkpoint.next for topic in self._events}
         reached = {topic: at for topic, at in reached.items() if at or topic in known_marks}

@@ -92,6 +92,7 @@ class Worker:
             self.writer,
             log,
             self.register,
+            self._seek,
             fatal,
             lambda: self._heartbeat.in_touch,
             {name: str(topic.identity) for name, topic in begun_with.items() if topic.identity},
@@ -215,8 +216,13 @@ class Worker:
         """How far the group may be told that each source partition is processed."""
         return self.tasks.checkpoints()
 
+    def positions(self) -> Mapping[tuple[str, int], int]:
+        """Where the consumer is to go on."""
+        return self.tasks.positions()
+
     async def _seek(self, at: tuple[str, int], offset: int) -> None:
-        await self.faust.consumer.seek(TP(*at), offset)
+        if at in self.faust.consumer.assignment():
+            await self.faust.consumer.seek(TP(*at), offset)
 
     def as_of(self) -> int:
         """The as-of day (an ordinal) of ``HOSO_AS_OF``."""

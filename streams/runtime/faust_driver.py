@@ -67,6 +67,9 @@ class Driven(Protocol):
     def checkpoints(self) -> Mapping[tuple[str, int], int]:
         """(topic, partition) → the offset that the group is to be told."""
 
+    def positions(self) -> Mapping[tuple[str, int], int]:
+        """(topic, partition) → where the consumer is to go on, whatever the group was told."""
+
     async def start(self) -> None:
         """Called before the first partition is assigned."""
 
@@ -189,6 +192,13 @@ class _Consumer(driver.Consumer):  # type: ignore[misc]
         message.acked = True
         self._unacked_messages.discard(message)
         return True
+
+    async def perform_seek(self) -> None:
+        await super().perform_seek()
+        assigned = self.assignment()
+        for at, offset in self.app.driven.positions().items():
+            if at in assigned:
+                await self.seek(TP(*at), offset)
 
     async def _add_gap(self, *_: Any) -> None:
         pass

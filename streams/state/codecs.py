@@ -15,13 +15,14 @@ the row was written: an agency's value is the greatest over its rows.
 from __future__ import annotations
 
 from datetime import date
-from typing import Annotated, NamedTuple, Protocol
+from typing import Annotated, Final, NamedTuple, Protocol
 from zlib import crc32
 
 import msgspec
 import orjson
 
 from schemas.instants import record_time
+from streams.domain import dossier
 from streams.domain.calendar import month_name, parse_month
 from streams.domain.catalogue import Listing, Service
 from streams.domain.dossier import Dossier
@@ -125,6 +126,22 @@ def decode_checkpoint(row: bytes) -> Checkpoint:
 def encode_dossier(dossier: Dossier) -> bytes:
     """One version byte and the MessagePack of the facts."""
     return _VERSION + _encode(dossier)
+
+
+NO_FACTS: Final = encode_dossier(dossier.UNKNOWN)
+"""The row of a dossier of which nothing is known."""
+
+NO_LISTINGS: Final = _VERSION + _encode({})
+"""The row of a service that was never listed."""
+
+
+def is_row_key(key: bytes) -> bool:
+    """Whether a changelog key may be a row's (:func:`row_key`): others may write there too."""
+    agency, space, code = key.partition(b" ")
+    try:
+        return bool(agency and space and code and key.decode())
+    except UnicodeDecodeError:
+        return False
 
 
 def decode_dossier(row: bytes) -> Dossier:

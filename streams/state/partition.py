@@ -31,6 +31,8 @@ from streams.domain.dossier import (
 from streams.domain.ledger import AgencyLedger, Month
 from streams.domain.tally import Tally
 from streams.state.codecs import (
+    NO_FACTS,
+    NO_LISTINGS,
     AgencyMonth,
     Checkpoint,
     UnreadableRowError,
@@ -43,6 +45,7 @@ from streams.state.codecs import (
     encode_dossier,
     encode_listing,
     is_checkpoint,
+    is_row_key,
     listing_key,
     row_key,
     split_row_key,
@@ -99,6 +102,10 @@ class Partition:
         """The ledgers lack rows or listings that are known: they are to be rebuilt."""
         self.unverified = False
         """The ledgers were restored, and not compared with the rows since."""
+        self.lacks: list[str] = []
+        """What could not be read of the changelogs: the event topics are to be read again."""
+        self._unreadable_dossiers: set[bytes] = set()
+        self._unreadable_listings: set[bytes] = set()
         self._unmerged_dossiers: set[bytes] = set()
         self._unmerged_listings: set[tuple[bytes, int]] = set()
 
@@ -133,8 +140,7 @@ class Partition:
         self.seen.clear()
         self.checkpoints.clear()
         self.stale = True
-        self._unmerged_dossiers.clear()
-        self._unmerged_listings.clear()
+        self._agree()
 
     def absorb_dossiers(self, records: list[tuple[bytes, bytes]]) -> None:
         """Merge rows of the dossiers changelog, in the order of the log."""
@@ -143,18 +149,21 @@ class Partition:
         get = self.dossiers.get
         for key, row in records:
             if is_checkpoint(key):
-                self.advance(key[1:].decode(), decode_checkpoint(row))
+                self._absorb_checkpoint(key, row)
                 continue
+            if not is_row_key(key):
+                continue  # nothing of ours
             known = fresh.get(key) or get(key)
             if known is None:
                 added += 1
             elif known != row:
-                read = decode_dossier(row)
-                merged = dossier.merge(decode_dossier(known), read)
+                read = self._readable(key, row)
+                merged = dossier.merge(self._readable(key, known), read)
                 if merged != read:
                     fresh[key] = encode_dossier(merged)
                     self._unmerged_dossiers.add(key)
                     continue
+                self._unreadable_dossiers.discard(key)  # made good behind it
             fresh[key] = row
             self._unmerged_dossiers.discard(key)
         self.stale = self.stale or not self.keeping
@@ -187,7 +196,9 @@ class Partition:
             if row == known:
                 continue
             old = None if known is None else contribution(decode_dossier(known))
-            new = contribution(decode_dossier(row))
+            new = contribution(self._readable(key, row))
+            if key in self._unreadable_dossiers:
+                rows[key] = NO_FACTS if known is None else known
             agency, _ = split_row_key(key)
             of_agency = changes.setdefault(agency, [])
             if old != new:
@@ -211,7 +222,7 @@ class Partition:
 
     def rebuild_ledgers(self) -> Generator[object, None, None]:
         """Make the ledgers those of the rows and listings that are known now, in slices."""
-        while self.stale:
+        while self.stale or (self.saved is not None and not self.keeping):
             if self.keeping:
                 self.stale = False
                 yield from self._relist()
@@ -236,9 +247,16 @@ class Partition:
         copied: set[bytes] = set()
         for key, row in records:
             if is_checkpoint(key):
-                self.advance(key[1:].decode(), decode_checkpoint(row))
+                self._absorb_checkpoint(key, row)
                 continue
-            at, read, whole = decode_listings(key, row)
+            if not is_row_key(key):
+                continue  # nothing of ours
+            try:
+                at, read, whole = decode_listings(key, row)
+            except UnreadableRowError:
+                self._unreadable_listings.add(key)
+                continue
+            self._unreadable_listings.discard(key)  # made good behind it
             if at not in copied:  # the ledgers have the old ones, to see what has changed
                 copied.add(at)
                 self.services[at] = dict(self.services.get(at, {}))
@@ -250,6 +268,24 @@ class Partition:
                     self._unmerged_listings.discard((at, day))
                 else:
                     self._unmerged_listings.add((at, day))
+
+    def _readable(self, key: bytes, row: bytes) -> Dossier:
+        """The dossier in a row of a changelog; of one that can't be read nothing is known.
+
+        Whatever stood there: the facts are in the event topics.
+        """
+        try:
+            return decode_dossier(row)
+        except UnreadableRowError:
+            self._unreadable_dossiers.add(key)
+            return UNKNOWN
+
+    def _absorb_checkpoint(self, key: bytes, row: bytes) -> None:
+        topic = key[1:].decode("utf-8", "backslashreplace")
+        try:
+            self.advance(topic, decode_checkpoint(row))
+        except UnreadableRowError:
+            self.advance(topic, Checkpoint(0))  # read again what is known already
 
     def advance(self, topic: str, checkpoint: Checkpoint) -> None:
         """The rows of everything of ``topic`` before the checkpoint are in the logs.
@@ -269,15 +305,23 @@ class Partition:
             if row is not None:
                 self.checkpoints[topic] = decode_checkpoint(row)
 
+    @property
+    def incomplete(self) -> list[str]:
+        """What of the changelogs could not be read, if anything."""
+        keys = sorted(self._unreadable_dossiers | self._unreadable_listings)
+        return [*self.lacks, *(f"row {key!r}" for key in keys)]
+
     def unmerged(self) -> tuple[dict[bytes, bytes], dict[bytes, bytes]]:
         """Dossier and service rows whose last changelog record lacks facts that are known.
 
-        A worker that had lost the partition may have written an older row last; writing these
-        again makes the changelog whole even after compaction.
+        A worker that had lost the partition may have written an older row last, or nobody knows
+        who something that can't be read; writing these again makes the changelog whole even after
+        compaction.
         """
-        rows = {key: self.dossiers.get(key) for key in self._unmerged_dossiers}
+        keys = self._unmerged_dossiers | self._unreadable_dossiers
+        rows = {key: self.dossiers.get(key) for key in keys}
         dossiers = {key: row for key, row in rows.items() if row is not None}
-        services = {
+        services = dict.fromkeys(self._unreadable_listings, NO_LISTINGS) | {
             listing_key(key, day): encode_listing(self.services[key][day])
             for key, day in self._unmerged_listings
         }
@@ -302,11 +346,15 @@ class Partition:
             if done % slice_size == 0:
                 yield done
         tallies: defaultdict[bytes, Tally] = defaultdict(Tally)
+        unread: list[bytes] = []
         rows = self.dossiers.items()
         while some := list(islice(rows, slice_size)):
             found: defaultdict[bytes, list[Contribution]] = defaultdict(list)
             for key, row in some:
-                counted = contribution(decode_dossier(row))
+                state = self._readable(key, row)
+                if state is UNKNOWN:
+                    unread.append(key)
+                counted = contribution(state)
                 of_agency = found[key[: key.index(b" ")]]
                 if counted is not None:
                     of_agency.append(counted)
@@ -314,6 +362,8 @@ class Partition:
                 tallies[agency_key].count(contributions)
             done += len(some)
             yield done
+        # Behind the ledgers' back: what could not be read counts for nothing already.
+        self.dossiers.put_many(dict.fromkeys(unread, NO_FACTS))
         for agency_key, tally in tallies.items():
             for _ in self.ledger(agency_key.decode()).add(tally):
                 yield done
@@ -363,10 +413,16 @@ class Partition:
 
     def published(self) -> None:
         """The logs agree with the state: forget what had changed."""
-        self._unmerged_dossiers.clear()
-        self._unmerged_listings.clear()
+        self._agree()
         for ledger in self.ledgers.values():
             ledger.changed.clear()
+
+    def _agree(self) -> None:
+        self.lacks.clear()
+        self._unreadable_dossiers.clear()
+        self._unreadable_listings.clear()
+        self._unmerged_dossiers.clear()
+        self._unmerged_listings.clear()
 
     def month_row(self, agency: str, month: int) -> AgencyMonth:
         """The agency-months row as it should stand."""

@@ -83,7 +83,9 @@ class World:
         self.instruments = Instruments.of_worker(self.registry, self.settings)
         self.fatal: list[str] = []
         self.log: Any = None
-        self.tasks = Tasks(self.settings, _no_writer, self.log, self.register, self.fatal.append)
+        self.tasks = Tasks(
+            self.settings, _no_writer, self.log, self.register, self.log, self.fatal.append
+        )
         self.intake = Intake(
             self.settings,
             self.tasks,

@@ -11,7 +11,7 @@ from aiokafka import TopicPartition
 
 from streams.kafka import unpacking
 from streams.kafka.consumers import plain_consumer
-from streams.kafka.log import KafkaLog, UnreadableLogError
+from streams.kafka.log import KafkaLog
 from streams.kafka.unpacking import Unreadable
 from tests.conftest import Broker
 from tests.kafka.clients import COMPACT, make_topic, producer, send_batch
@@ -59,7 +59,7 @@ async def test_all_who_ask_together_get_their_own_rows_from_one_consumer(
     takes = [Taken() for _ in tps]
     async with asyncio.timeout(60):
         ends = await asyncio.gather(
-            *(reader.read({tp: 0}, take) for tp, take in zip(tps, takes, strict=True))
+            *(reader.read({tp: 0}, take, pytest.fail) for tp, take in zip(tps, takes, strict=True))
         )
     assert started == 1
     for number, (tp, take, end) in enumerate(zip(tps, takes, ends, strict=True)):
@@ -77,7 +77,8 @@ async def test_reading_goes_on_from_the_position_and_stops_where_the_log_is_shor
     first, second = Taken(), Taken()
     async with asyncio.timeout(60):
         ends, shorter = await asyncio.gather(
-            reader.read({tail: 1400}, first), reader.read({beyond: 11}, second)
+            reader.read({tail: 1400}, first, pytest.fail),
+            reader.read({beyond: 11}, second, pytest.fail),
         )
     assert first.rows[tail] == _rows(0, 1500)[1400:]
     assert (ends, shorter) == ({tail: 1500}, {beyond: 10})
@@ -93,9 +94,9 @@ async def test_a_new_reading_of_a_partition_does_not_disturb_the_old_one(
     tp = TopicPartition(topic, 0)
     old, cancelled, new = Taken(), Taken(), Taken()
     async with asyncio.timeout(60):
-        one = asyncio.create_task(reader.read({tp: 0}, old))
-        two = asyncio.create_task(reader.read({tp: 0}, cancelled))
-        three = asyncio.create_task(reader.read({tp: 2000}, new))
+        one = asyncio.create_task(reader.read({tp: 0}, old, pytest.fail))
+        two = asyncio.create_task(reader.read({tp: 0}, cancelled, pytest.fail))
+        three = asyncio.create_task(reader.read({tp: 2000}, new, pytest.fail))
         await asyncio.sleep(0)
         two.cancel()
         assert await one == await three == {tp: 2500}
@@ -118,14 +119,16 @@ async def test_rows_that_cannot_be_taken_in_fail_their_reader_and_no_other(
 
     async with asyncio.timeout(60):
         found: list[Any] = await asyncio.gather(
-            reader.read({bad: 0}, refuse), reader.read({good: 0}, take), return_exceptions=True
+            reader.read({bad: 0}, refuse, pytest.fail),
+            reader.read({good: 0}, take, pytest.fail),
+            return_exceptions=True,
         )
     assert isinstance(found[0], ValueError)
     assert found[1] == {good: 10}
     assert take.rows[good] == _rows(1, 10)
 
 
-async def test_a_damaged_record_fails_its_reader_and_no_other(
+async def test_what_is_damaged_is_passed_and_its_reader_is_told(
     embedded_broker: Broker, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A changelog with a hole would give wrong figures.
@@ -135,22 +138,22 @@ async def test_a_damaged_record_fails_its_reader_and_no_other(
     topic = await _filled(embedded_broker, f"{topic_prefix}rows", [10, 10])
     bad, good = TopicPartition(topic, 0), TopicPartition(topic, 1)
     monkeypatch.setitem(unpacking.unreadable, bad, {4: Unreadable(4, 6, "its checksum is wrong")})
-    take = Taken()
+    told: list[str] = []
     async with asyncio.timeout(60):
         reader = KafkaLog(embedded_broker.client_options)
-        found: list[Any] = await asyncio.gather(
-            reader.read({bad: 0}, Taken()), reader.read({good: 0}, take), return_exceptions=True
+        found = await asyncio.gather(
+            reader.read({bad: 0}, Taken(), told.append),
+            reader.read({good: 0}, Taken(), pytest.fail),
         )
-        assert isinstance(found[0], UnreadableLogError)
-        assert str(found[0]) == f"{topic}[0]: records can't be read: 4 to 5 (its checksum is wrong)"
-        assert found[1] == {good: 10}
-        assert await reader.read({bad: 6}, Taken()) == {bad: 10}
+        assert found == [{bad: 10}, {good: 10}]
+        assert set(told) == {f"{topic}[0]: records can't be read: 4 to 5 (its checksum is wrong)"}
+        assert await reader.read({bad: 6}, Taken(), pytest.fail) == {bad: 10}
 
 
 async def test_closing_cancels_whoever_waits(broker: Broker, topic_prefix: str) -> None:
     topic = await _filled(broker, f"{topic_prefix}rows", [10])
     reader = KafkaLog(broker.client_options)
-    reading = asyncio.create_task(reader.read({TopicPartition(topic, 0): 0}, Taken()))
+    reading = asyncio.create_task(reader.read({TopicPartition(topic, 0): 0}, Taken(), pytest.fail))
     await asyncio.sleep(0)
     reader.close()
     async with asyncio.timeout(60):

@@ -140,11 +140,11 @@ async def test_a_log_is_read_without_aborted_records_to_where_the_open_transacti
         reader = KafkaLog(apache_kafka.client_options)
         async with asyncio.timeout(DEADLINE):
             reached = await reader.read(
-                {tp: 0}, lambda _, rows: taken.extend(value for _, value in rows)
+                {tp: 0}, lambda _, rows: taken.extend(value for _, value in rows), pytest.fail
             )
             assert [value.decode() for value in taken] == COUNTED
             # At the end, so that the next reading begins there, though markers are the last.
-            assert await reader.read(reached, lambda *_: None) == reached
+            assert await reader.read(reached, lambda *_: None, pytest.fail) == reached
         await hanging.abort_transaction()
 
 

@@ -29,7 +29,7 @@ from prometheus_client import CollectorRegistry
 
 from schemas.topics import EVENT_TOPICS, REFERENCE_TOPICS, Topic
 from streams.kafka.batch_writer import BatchWriter
-from streams.kafka.log import Positions, Take
+from streams.kafka.log import Damaged, Positions, Take
 from streams.kafka.partitioner import partition_for
 from streams.metrics.catalogue import Instruments
 from streams.processing.intake import Intake
@@ -328,7 +328,9 @@ class SimulatedLog:
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
 
-    async def read(self, positions: Mapping[TopicPartition, int], take: Take) -> Positions:
+    async def read(
+        self, positions: Mapping[TopicPartition, int], take: Take, damaged: Damaged
+    ) -> Positions:
         worker, cluster = self._worker, self._worker.cluster
         await worker.gate()
         ends = {tp: cluster.ends[TP(*tp)] for tp in positions}
@@ -497,6 +499,7 @@ class Worker:
             lambda: writer,
             log,
             SimulatedRows(self),
+            self._seek,
             self._die,
             lambda: True,
             dict(cluster.identities),

@@ -25,7 +25,7 @@ class DeafLog:
     def __init__(self) -> None:
         self.reads: list[asyncio.Event] = []
 
-    async def read(self, positions: Mapping[Any, int], take: Any) -> dict[Any, int]:
+    async def read(self, positions: Mapping[Any, int], take: Any, damaged: Any) -> dict[Any, int]:
         let = asyncio.Event()
         self.reads.append(let)
         while not let.is_set():
@@ -56,6 +56,10 @@ class Nothing:
         return 0
 
 
+async def _nowhere(*_: Any) -> None:
+    pass
+
+
 class Deaf(Tasks):
     def __init__(self, directory: Path) -> None:
         settings = SETTINGS.model_copy(update={"store": "rocksdb", "data_dir": directory})
@@ -63,7 +67,7 @@ class Deaf(Tasks):
         self.log: Any = DeafLog()
         # Nothing is written here, so the writer needs no producer.
         writer = BatchWriter(None)  # type: ignore[arg-type]
-        super().__init__(settings, lambda: writer, self.log, Nothing(), self.fatal.append)
+        super().__init__(settings, lambda: writer, self.log, Nothing(), _nowhere, self.fatal.append)
 
 
 async def _turns() -> None:
