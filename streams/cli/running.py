@@ -18,6 +18,7 @@ from streams.cli import logs
 from streams.cli.errors import COULD_NOT_RUN, Failure, StoppedError
 from streams.cli.terminal import say
 from streams.runtime.deadline import end_within, ended
+from streams.runtime.tested_versions import require_tested_versions
 from streams.settings import Settings
 
 T = TypeVar("T")
@@ -36,8 +37,9 @@ def load_settings(**overrides: Any) -> Settings:
     """The settings, with the libraries' logging off unless ``HOSO_LOG_LEVEL=debug``.
 
     A command says in one line what went wrong; a log beside it would say it again, in more words.
-    Raises ``SettingsError``.
+    Raises ``SettingsError``, and ``UntestedVersionError`` before anything is begun.
     """
+    require_tested_versions()
     settings = settings_.load(**overrides)
     for line in settings_.unknown(os.environ):
         say(f"warning: {line}", err=True)

@@ -6,6 +6,7 @@ import logging
 import socket
 import sys
 from collections.abc import Mapping
+from importlib import import_module
 
 import click
 
@@ -28,6 +29,8 @@ def worker() -> None:
     its own HOSO_WEB_PORT and HOSO_DATA_DIR.
     """
     settings = load_settings()
+    if settings.store == "rocksdb":
+        import_module("rocksdict")  # the lack of it is said now, not at the first partition
     there = run(topics_of_a_worker(settings))
     from streams.runtime import process as worker_
     from streams.runtime.topic_gate import started_again

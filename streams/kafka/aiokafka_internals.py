@@ -1,5 +1,9 @@
-"""The parts of aiokafka that hoso reaches into: how records are unpacked and handed over, positions
-and leader epochs.
+"""The parts of aiokafka that hoso reaches into: how records are unpacked and handed over, where a
+consumer is, leader epochs, the client of a consumer, a batch's builder, heartbeats.
+
+Here and in ``streams/runtime/faust_driver.py`` alone, which a test holds
+(``tests/runtime/test_library_internals.py``): a new version of aiokafka is tried against these two
+files, and then named in ``streams/runtime/tested_versions.py``.
 
 Importing this module makes every consumer of the process unpack with
 :mod:`streams.kafka.unpacking`. Whoever builds one imports it (``tests/kafka/test_unpacking.py``).
@@ -7,9 +11,11 @@ Importing this module makes every consumer of the process unpack with
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.client import AIOKafkaClient
 from aiokafka.consumer import fetcher
 from aiokafka.protocol.fetch import FetchRequest
 
@@ -116,3 +122,44 @@ def positions(consumer: AIOKafkaConsumer) -> dict[TopicPartition, int]:
         return {}
     states = ((tp, assignment.state_value(tp)) for tp in assignment.tps)
     return {tp: state.position for tp, state in states if state and state.has_valid_position}
+
+
+def client_of(consumer: AIOKafkaConsumer) -> AIOKafkaClient:
+    """What sends a consumer's requests: aiokafka offers no public way to send another one."""
+    return consumer._client
+
+
+def append_to(batch: Any) -> Any:
+    """``append(offset in the batch, timestamp in ms, key, value, headers)``; None when it is full.
+
+    The compiled builder itself. aiokafka's ``BatchBuilder.append`` around it, which also counts the
+    records, takes three times as long and reads the clock for each. End with :func:`close_with`.
+    """
+    return batch._builder.append
+
+
+def close_with(batch: Any, records: int) -> None:
+    """Close a batch that was filled by :func:`append_to`, or its producer may add records to it."""
+    batch._relative_offset = records
+    batch.close()
+
+
+def note_heartbeats(
+    coordinator: Any, now: Callable[[], float], answered: Callable[[float], None]
+) -> None:
+    """Have ``answered`` called with the time at which each heartbeat was sent that was answered.
+
+    ``coordinator`` is aiokafka's GroupCoordinator, which offers no hook; it may run in another
+    thread, where ``answered`` is called then.
+    """
+    heartbeat = coordinator._do_heartbeat
+
+    async def noted() -> bool:
+        # The coordinator counts the session from when the request reaches it, or later.
+        sent = now()
+        in_touch = bool(await heartbeat())
+        if in_touch:
+            answered(sent)
+        return in_touch
+
+    coordinator._do_heartbeat = noted

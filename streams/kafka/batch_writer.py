@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaProducer
 
+from streams.kafka.aiokafka_internals import append_to, close_with
+
 BATCH_BYTES = 900_000
 """Under Kafka's default ``max.message.bytes`` (1 MiB) for a whole record batch."""
 
@@ -49,7 +51,7 @@ class BatchWriter:
         pending: list[asyncio.Future[Acknowledged]] = []
         now_ms = time.time_ns() // 1_000_000
         batch = self._producer.create_batch()
-        append, count = _append_to(batch), 0
+        append, count = append_to(batch), 0
         for key, value, headers in rows:
             if append(count, now_ms, key, value, [*headers] if headers else _NO_HEADERS) is None:
                 pending.append(await self._send(batch, topic, partition, count))
@@ -57,7 +59,7 @@ class BatchWriter:
                 # The first record of a batch always fits, whatever its size. None that is written
                 # is larger than a batch (tests/processing/test_dead_letter.py and
                 # tests/state/test_partition.py).
-                append, count = _append_to(batch), 0
+                append, count = append_to(batch), 0
                 append(count, now_ms, key, value, [*headers])
             count += 1
         if count:
@@ -67,22 +69,12 @@ class BatchWriter:
     async def _send(
         self, builder: Any, topic: str, partition: int, count: int
     ) -> asyncio.Future[Acknowledged]:
-        builder._relative_offset = count
-        builder.close()  # or the producer may add other records to it
+        close_with(builder, count)
         delivery = await self._producer.send_batch(builder, topic, partition=partition)
         return asyncio.ensure_future(_acknowledged(delivery, topic, partition, count))
 
 
 _NO_HEADERS: list[tuple[str, bytes | None]] = []
-
-
-def _append_to(batch: Any) -> Any:
-    """``append(offset in the batch, timestamp in ms, key, value, headers)``; None when it is full.
-
-    The client's compiled builder itself. ``BatchBuilder.append`` around it, which also counts the
-    records, takes three times as long and reads the clock for each.
-    """
-    return batch._builder.append
 
 
 async def _acknowledged(

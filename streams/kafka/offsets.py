@@ -15,8 +15,7 @@ refuses with an error.
 
 The requests go out beside the consumer: its position, its buffers and its fetches are untouched,
 so a consumer in full use may be asked about. They take a connection of their own, because on the
-consumer's they would queue behind its long poll (half a second). This reaches into the private
-``_client`` of aiokafka's consumer, as aiokafka offers no public way to send a request.
+consumer's they would queue behind its long poll (half a second).
 """
 
 from __future__ import annotations
@@ -37,6 +36,8 @@ from aiokafka.errors import (
 )
 from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.protocol.offset import OffsetRequest
+
+from streams.kafka.aiokafka_internals import client_of
 
 _READ_COMMITTED = 1
 _CONSUMER = -1  # replica_id of a request that comes from a client
@@ -81,6 +82,7 @@ async def ends(
     other KafkaErrors (no authorisation) at once.
     """
     wanted = set(partitions)
+    client = client_of(consumer)
     found: dict[TopicPartition, End] = {}
     problem: KafkaError | None = None
     try:
@@ -89,11 +91,11 @@ async def ends(
                 if problem is not None:
                     await asyncio.sleep(_RETRY_SECONDS)
                     # The metadata may be what is out of date; a failed update is tried again.
-                    await consumer._client.force_metadata_update()
+                    await client.force_metadata_update()
                 try:
-                    nodes = await _by_leader(consumer._client, missing)
+                    nodes = await _by_leader(client, missing)
                     for answered in await asyncio.gather(
-                        *(_ends_on(consumer._client, node, tps) for node, tps in nodes.items())
+                        *(_ends_on(client, node, tps) for node, tps in nodes.items())
                     ):
                         found.update(answered)
                     problem = KafkaError("a broker left partitions out of its answer")

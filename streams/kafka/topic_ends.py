@@ -7,6 +7,7 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from streams.kafka.aiokafka_internals import client_of
 from streams.kafka.consumers import plain_consumer
 from streams.kafka.offsets import End, ends
 
@@ -18,7 +19,7 @@ class MissingTopicError(Exception):
 async def partitions_of(consumer: AIOKafkaConsumer, topics: Sequence[str]) -> list[TopicPartition]:
     """Every partition of some topics. Raises :class:`MissingTopicError` and ``KafkaError``."""
     # The list of all topics, because asking for one by name creates it on some brokers.
-    cluster = await consumer._client.fetch_all_metadata()
+    cluster = await client_of(consumer).fetch_all_metadata()
     missing = [topic for topic in topics if not cluster.partitions_for_topic(topic)]
     if missing:
         raise MissingTopicError(f"no such topic: {', '.join(missing)}")

@@ -130,7 +130,7 @@ class Worker:
 
         @app.on_partitions_assigned.connect(weak=False)  # type: ignore[untyped-decorator]
         async def _assigned(_: Any, assigned: set[Any], **__: Any) -> None:
-            self._heartbeat.attach(app.consumer._thread._consumer._coordinator)
+            self._heartbeat.attach(app.coordinator())
             self.tasks.assign({tp.partition for tp in assigned if tp.topic in self.intake.topics})
 
         @app.agent(app.topic(*self.intake.topics, schema=ChunkSchema()), name="intake")  # type: ignore[untyped-decorator]

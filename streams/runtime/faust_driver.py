@@ -27,6 +27,7 @@ from streams.kafka.aiokafka_internals import (
 )
 from streams.kafka.permissions import may_not_join
 from streams.processing.source_cursor import Fetched
+from streams.runtime.deadline import STOP_SECONDS, end_within
 
 CHUNK_RECORDS = 4000
 """At most this many records are fetched, handed over and kept in flight together."""
@@ -56,6 +57,7 @@ stream of some thousand events a second is fetched a few records at a time, and 
 with fetches: events then wait for it, and not for this process."""
 _QUIET_SECONDS = 1.0
 _REFUSED_SECONDS = 1.0
+_FAILED = 2
 
 
 class Driven(Protocol):
@@ -231,6 +233,10 @@ class FaustApp(faust.App):  # type: ignore[misc]
     def _new_transport(self) -> Transport:
         return Transport(self.conf.broker_consumer, self)
 
+    def coordinator(self) -> Any:
+        """aiokafka's GroupCoordinator behind the consumer, once partitions are assigned."""
+        return self.consumer._thread._consumer._coordinator
+
     async def on_start(self) -> None:
         await super().on_start()
         await self.driven.start()
@@ -242,6 +248,29 @@ class FaustApp(faust.App):  # type: ignore[misc]
     async def on_shutdown(self) -> None:
         await super().on_shutdown()
         await self.driven.close()
+
+
+class FaustProcess(faust.Worker):  # type: ignore[misc]
+    """Runs an app as this process, until SIGTERM or SIGINT or a failure; then it ends surely.
+
+    Faust would set up logging by itself, with a spinner, and at some levels with the root logger at
+    DEBUG; ours is set up already.
+    """
+
+    def __init__(self, app: FaustApp) -> None:
+        super().__init__(
+            app, loglevel=None, quiet=True, override_logging=False, redirect_stdouts=False
+        )
+        self.spinner = None  # it would write its escape codes even where there is no terminal
+
+    async def stop(self) -> None:
+        # Faust waits here for the consumer, which waits for the group's coordinator.
+        end_within(
+            STOP_SECONDS,
+            0 if self._signal_stop_time else _FAILED,
+            "what was not acknowledged is read again at the next start",
+        )
+        await super().stop()
 
 
 class ChunkRecord(NamedTuple):

@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from streams.kafka.aiokafka_internals import note_heartbeats
+
 
 class Heartbeat:
     """Notes the heartbeats that were answered. Made in touch; ``attach`` before it is of use."""
@@ -24,24 +26,16 @@ class Heartbeat:
     def attach(self, coordinator: Any) -> None:
         """The group has just given this process its partitions, through ``coordinator``.
 
-        That is aiokafka's GroupCoordinator; it offers no hook, so its ``_do_heartbeat`` is wrapped.
-        It may run in another thread.
+        That is aiokafka's GroupCoordinator. It may run in another thread.
         """
         self._answered = self._now()
         if coordinator is self._coordinator:
             return
         self._coordinator = coordinator
-        heartbeat = coordinator._do_heartbeat
+        note_heartbeats(coordinator, self._now, self._note)
 
-        async def noted() -> bool:
-            # The coordinator counts the session from when the request reaches it, or later.
-            sent = self._now()
-            answered = bool(await heartbeat())
-            if answered:
-                self._answered = sent
-            return answered
-
-        coordinator._do_heartbeat = noted
+    def _note(self, sent: float) -> None:
+        self._answered = sent
 
     @property
     def in_touch(self) -> bool:

@@ -10,7 +10,6 @@ import logging
 import sys
 from collections.abc import Iterator, Mapping
 
-import faust
 from prometheus_client import CollectorRegistry
 
 from streams.kafka.permissions import Needs, Right
@@ -18,7 +17,7 @@ from streams.kafka.topic_metadata import TopicQuestion, TopicState
 from streams.kafka.topics import DEAD_LETTERS, SHORT_NAMES, catalogue, create_missing
 from streams.runtime.app import Worker, exit_process
 from streams.runtime.broker_watch import BrokerWatch
-from streams.runtime.deadline import STOP_SECONDS, end_within
+from streams.runtime.faust_driver import FaustProcess
 from streams.runtime.topic_gate import TopicGate, handed_over, start_again
 from streams.settings import Settings
 from streams.state.stores import StoreInUseError
@@ -27,9 +26,6 @@ logger = logging.getLogger(__name__)
 
 
 CHANGELOGS = ("dossiers", "services")
-
-FAILED = 2
-
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 """glibc's names for them (malloc.h)."""
@@ -93,17 +89,6 @@ def worker_needs(settings: Settings) -> Needs:
     return {**needs, settings.topic(DEAD_LETTERS): (Right.WRITE,)}
 
 
-class _Process(faust.Worker):  # type: ignore[misc]  # Faust ships no types
-    async def stop(self) -> None:
-        # Faust waits here for the consumer, which waits for the group's coordinator.
-        end_within(
-            STOP_SECONDS,
-            0 if self._signal_stop_time else FAILED,
-            "what was not acknowledged is read again at the next start",
-        )
-        await super().stop()
-
-
 async def _topics(settings: Settings) -> Mapping[str, TopicState] | None:
     """Every topic of ours, once all are as they must be; None if told to end before that."""
     changelogs = [settings.changelog(table) for table in CHANGELOGS]
@@ -145,11 +130,6 @@ def run(settings: Settings) -> None:
         changed=start_again,
         watch=BrokerWatch(settings, worker_needs(settings), exit_process).run,
     )
-    # Faust would set up logging by itself, with a spinner, and at some levels with the root
-    # logger at DEBUG; ours is set up already.
-    process = _Process(
-        worker.faust, loglevel=None, quiet=True, override_logging=False, redirect_stdouts=False
-    )
-    process.spinner = None  # it would write its escape codes even where there is no terminal
+    process = FaustProcess(worker.faust)
     tune_interpreter()
     process.execute_from_commandline()
