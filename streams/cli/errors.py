@@ -49,12 +49,12 @@ class Commands(click.Group):
     """A group whose commands end with one clear line, whatever went wrong."""
 
     # Exceptions whose message says it all, by module and name, so that none is imported for this.
-    _SAY_IT_ALL: ClassVar = {
+    SAY_IT_ALL: ClassVar = {
         "streams.settings.SettingsError",
         "streams.kafka.broker.BrokerError",
         "streams.kafka.permissions.NotAllowedError",
         "streams.kafka.topics.TopicError",
-        "streams.kafka.compacted_view.MissingTopicError",
+        "streams.kafka.topic_ends.MissingTopicError",
         "streams.kafka.compacted_view.ViewFailedError",
         "streams.runtime.tested_versions.UntestedVersionError",
         "streams.state.stores.UnusableStoreError",
@@ -88,7 +88,7 @@ class Commands(click.Group):
 
     def _explain(self, error: Exception) -> str:
         kind = type(error)
-        if f"{kind.__module__}.{kind.__name__}" in self._SAY_IT_ALL:
+        if f"{kind.__module__}.{kind.__name__}" in self.SAY_IT_ALL:
             return str(error)
         if kind.__module__.startswith("aiokafka") and "Authorization" in kind.__name__:
             return f"not allowed by the broker's ACLs: {_one_line(error)}"

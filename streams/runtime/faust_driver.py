@@ -96,6 +96,10 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # F
         self._epochs = note_leader_epochs(consumer)
         return consumer
 
+    async def seek_here(self, tp: TP, offset: int) -> None:
+        """Seek, in this thread: it drops what was fetched, which is handed over here as well."""
+        self._ensure_consumer().seek(tp, offset)
+
     def highwater(self, tp: TP) -> Any:
         """How far the partition can be read: what an open transaction holds back is no backlog."""
         return self._ensure_consumer().last_stable_offset(tp)
@@ -201,6 +205,11 @@ class _Consumer(driver.Consumer):  # type: ignore[misc]
         for at, offset in self.app.driven.positions().items():
             if at in assigned:
                 await self.seek(TP(*at), offset)
+
+    async def _seek(self, partition: TP, offset: int) -> None:
+        # Faust seeks in the caller's thread. Now and then the fetcher then missed, in the middle of
+        # handing over, what it held of the partition (KeyError), and the worker ended.
+        await self._thread.call_thread(self._thread.seek_here, partition, offset)
 
     async def _add_gap(self, *_: Any) -> None:
         pass

@@ -5,12 +5,14 @@ from __future__ import annotations
 import socket
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import click
 import pytest
 
 from streams.cli import main
+from streams.cli.errors import Commands
 from streams.kafka.broker import free_port
 from tests.cli.conftest import Hoso
 
@@ -197,3 +199,11 @@ def test_an_unforeseen_error_is_one_line_too(hoso: Hoso, monkeypatch: pytest.Mon
     result = hoso("validate", EXAMPLE)
     assert result.exit_code == 2
     assert result.stderr == "error: RuntimeError: out of luck (HOSO_LOG_LEVEL=debug shows where)\n"
+
+
+@pytest.mark.parametrize("name", sorted(Commands.SAY_IT_ALL))
+def test_every_error_that_says_it_all_is_where_it_is_looked_for(name: str) -> None:
+    """They are told by name; one that was moved would be printed as if it were a fault."""
+    module, _, kind = name.rpartition(".")
+    assert issubclass(getattr(import_module(module), kind), Exception)
+    assert getattr(import_module(module), kind).__module__ == module

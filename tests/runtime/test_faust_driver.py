@@ -1,8 +1,10 @@
-"""What the group is told, whatever Faust's own books say."""
+"""What the group is told, whatever Faust's own books say; and who touches aiokafka's consumer."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import pytest
@@ -59,3 +61,28 @@ async def test_the_group_is_told_once_and_told_again_when_a_checkpoint_goes_back
     told.checkpoints = {PROCESSED: 14}  # a log that was cut is read again
     await told.consumer.force_commit()
     assert told.offsets == {PROCESSED: 14}
+
+
+async def test_a_seek_is_made_in_the_thread_that_fetches(
+    told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From another one it could take away what a fetch was handing over: KeyError, exit 1."""
+    sought: list[tuple[TP, int, int]] = []
+
+    class Fetching:
+        def seek(self, tp: TP, offset: int) -> None:
+            sought.append((tp, offset, threading.get_ident()))
+
+    async def call_thread(call: Callable[..., Awaitable[None]], *arguments: Any) -> None:
+        async def called() -> None:
+            await call(*arguments)
+
+        await asyncio.to_thread(asyncio.run, called())
+
+    thread = told.consumer._thread
+    monkeypatch.setattr(thread, "_ensure_consumer", Fetching)
+    monkeypatch.setattr(thread, "call_thread", call_thread)
+    await told.consumer.seek(PROCESSED, 7)
+    ((tp, offset, ident),) = sought
+    assert (tp, offset) == (PROCESSED, 7)
+    assert ident != threading.get_ident()
