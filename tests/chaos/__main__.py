@@ -60,7 +60,7 @@ def main(
     command += f" --seed {seed}"
     click.echo(shlex.join(shlex.split(command)))
     nodes = NODES if brokers == "apache" else 1
-    planned = tally(plan(seed, profile, nodes=nodes))
+    planned = tally(plan(seed, profile, nodes=nodes, on_disk=store == "rocksdb"))
     click.echo("faults: " + ", ".join(f"{kind} {count}" for kind, count in planned.items()))
     if directory is None:
         directory = Path(tempfile.mkdtemp(prefix="hoso-chaos-"))

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import functools
 import json
+import os
+import sys
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from multiprocessing import get_context
 from pathlib import Path
@@ -25,13 +27,14 @@ from streams.views.published_months import Register
 from streams.views.reference_data import Reference
 from streams.views.report import report_json
 from tests.chaos.brokers import Apache, Brokers, Embedded
+from tests.chaos.commits import Commits
 from tests.chaos.faults import Faults
-from tests.chaos.portals import Country
+from tests.chaos.mischief import Mischief, compact
+from tests.chaos.portals import EVENTS, Country
 from tests.chaos.schedule import WORKERS, Fault, Profile, plan
 from tests.chaos.sending import Sending
 from tests.chaos.verdict import (
     ASKS,
-    EVENTS,
     Ask,
     Comparison,
     Expected,
@@ -47,7 +50,15 @@ PREFIX = "chaos."
 GROUP = "chaos"
 Store = Literal["memory", "rocksdb"]
 
+_COMPACTED_LATER = {
+    "segment.ms": "5000",
+    "min.compaction.lag.ms": "120000",
+    "max.compaction.lag.ms": "130000",
+    "min.cleanable.dirty.ratio": "0.01",
+}
+"""Of the reference topics: some worker is up within that time and makes good what was refused."""
 _PROGRESS_SECONDS = 10.0
+_COMMITTED_SECONDS = 5.0
 _SETTLED_LOOKS = 3
 
 
@@ -72,7 +83,14 @@ class Outcome:
     catch_up_seconds: float = 0.0
     restart_seconds: float = 0.0
     uncommitted: int = 0
-    """Records taken in at the end that the group had not committed: read again at a restart."""
+    """Records processed at the end that the group had not committed: read again at a restart."""
+    longest_uncommitted: float = 0.0
+    """Seconds that something processed was not committed, of a worker left in peace."""
+    commit_looks: int = 0
+    rebuilt: int = 0
+    """Stores that workers found damaged and set aside."""
+    audited: str = ""
+    """What ``hoso audit`` said."""
     share_whole: float = 0.0
     scrapes: int = 0
     longest_overlap: float = 0.0
@@ -118,20 +136,43 @@ class Campaign:
             Apache(self._directory / "kafka") if self._kind == "apache" else Embedded()
         )
         changelogs = [f"{GROUP}-{table}-changelog" for table in ("dossiers", "services")]
-        topics = catalogue(PREFIX, self._profile.partitions, brokers.replication, changelogs)
+        topics = [
+            replace(topic, config={**topic.config, **_COMPACTED_LATER})
+            if topic.name in (f"{PREFIX}agencies", f"{PREFIX}targets")
+            else topic
+            for topic in catalogue(
+                PREFIX, self._profile.partitions, brokers.replication, changelogs
+            )
+        ]
         workers = Workers(self._directory, self._environment(brokers))
         watch = Watch(workers, self._profile.partitions)
         sending = Sending(self._country, brokers.bootstrap, PREFIX)
-        faults = Faults(workers, brokers, GROUP, [topic.name for topic in topics], self._say)
-        schedule = plan(self._seed, self._profile, nodes=len(brokers.ports))
+        mischief = Mischief(brokers.bootstrap, PREFIX, self._profile.partitions, sending.lately)
+        faults = Faults(
+            workers, brokers, mischief, GROUP, [topic.name for topic in topics], self._say
+        )
+        commits = Commits(
+            brokers.bootstrap,
+            PREFIX,
+            GROUP,
+            self._profile.partitions,
+            lambda: {} if faults.under_way["broker"] else watch.owners(),
+        )
+        schedule = plan(
+            self._seed,
+            self._profile,
+            nodes=len(brokers.ports),
+            on_disk=self._store == "rocksdb",
+        )
         outcome = Outcome(self._profile, self._kind, self._store, self._seed, {}, schedule)
         self._brokers, self._workers, self._watch = brokers, workers, watch
-        watching: asyncio.Task[None] | None = None
+        watching: list[asyncio.Task[None]] = []
         try:
             await create_missing({"bootstrap_servers": brokers.bootstrap}, topics)
             await workers.start(brokers.ports, WORKERS)
-            watching = asyncio.create_task(watch.run())
+            watching = [asyncio.create_task(each.run()) for each in (watch, commits)]
             await sending.start()
+            await mischief.start()
             began = time.monotonic()
             progress = asyncio.create_task(self._progress(sending, faults, began))
             try:
@@ -140,14 +181,15 @@ class Campaign:
                     tasks.create_task(faults.run(schedule))
                 outcome.seconds = time.monotonic() - began
                 self._say(f"faults are over after {outcome.seconds:.0f} s; catching up")
-                await self._judge(outcome, sending)
+                await self._judge(outcome, sending, mischief)
             finally:
                 progress.cancel()
         finally:
-            if watching is not None:
-                watching.cancel()
-                await asyncio.gather(watching, return_exceptions=True)
+            for each in watching:
+                each.cancel()
+            await asyncio.gather(*watching, return_exceptions=True)
             await workers.close()
+            await mischief.stop()
             await sending.stop()
             await brokers.stop()
         outcome.faults = dict(faults.done)
@@ -159,7 +201,9 @@ class Campaign:
         outcome.share_whole, outcome.scrapes = watch.share_whole, watch.scrapes
         outcome.longest_overlap = watch.longest_overlap
         outcome.longest_zombie = watch.longest_zombie
-        outcome.violations += watch.violations + faults.failed
+        outcome.longest_uncommitted, outcome.commit_looks = commits.longest, commits.looks
+        outcome.rebuilt = sum(place.rebuilt for place in workers.places)
+        outcome.violations += watch.violations + commits.violations + faults.failed
         return outcome
 
     def _environment(self, brokers: Brokers) -> dict[str, str]:
@@ -174,7 +218,7 @@ class Campaign:
 
     # The end
 
-    async def _judge(self, outcome: Outcome, sending: Sending) -> None:
+    async def _judge(self, outcome: Outcome, sending: Sending, mischief: Mischief) -> None:
         workers = self._workers
         workers.leave_by, workers.wanted = "term", WORKERS
         began = time.monotonic()
@@ -187,10 +231,11 @@ class Campaign:
             truth = await wanted
         # Compared also where it did not settle: what is short says more than that it is.
         await self._compare(outcome, truth, "")
-        outcome.uncommitted = sum((await self._uncommitted()).values())
+        await self._all_committed(outcome)
+        await self._audit(outcome)
         self._say("reading the event topics and the dead letters")
         outcome.letters = await check_letters(
-            self._brokers.bootstrap, PREFIX, self._profile.partitions
+            self._brokers.bootstrap, PREFIX, self._profile.partitions, mischief.refused
         )
         if outcome.letters.distinct != truth.distinct:
             outcome.violations.append(
@@ -198,6 +243,9 @@ class Campaign:
             )
         if sum(sending.reasons.values()) > outcome.letters.malformed:
             outcome.violations.append("the brokers lack malformed records that were acknowledged")
+        if self._kind == "apache":
+            self._say("compacting the reference topics")
+            await compact(self._brokers.bootstrap, PREFIX, self._profile.partitions)
         self._say("starting again from the logs alone")
         # After all had left the group in order, it at times never answered JoinGroup again.
         by = "kill" if self._kind == "embedded" else "term"
@@ -231,6 +279,36 @@ class Campaign:
             and set().union(*owned.values()) == whole
             and not any(self._watch.lag.values())
         )
+
+    async def _all_committed(self, outcome: Outcome) -> None:
+        deadline = time.monotonic() + _COMMITTED_SECONDS
+        while left := await self._uncommitted():
+            if time.monotonic() > deadline:
+                outcome.uncommitted = sum(left.values())
+                outcome.violations.append(f"processed but not committed at the end: {left}")
+                return
+            await asyncio.sleep(0.5)
+
+    async def _audit(self, outcome: Outcome) -> None:
+        """What hoso says of itself, by yet other code: no difference, and all vouched for."""
+        self._say("auditing")
+        environment = {**self._environment(self._brokers), "HOSO_BROKERS": self._brokers.bootstrap}
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "streams", "audit", "--format", "json"),
+            env={**os.environ, **environment},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        out, errors = await process.communicate()
+        if process.returncode == 0:
+            outcome.audited = "no difference"
+            return
+        outcome.audited = f"exit {process.returncode}"
+        said = errors.decode(errors="replace").strip()[-300:]
+        if out:
+            found = json.loads(out)
+            said = f"{found['unvouched'][:3]} {found['differences'][:3]}"
+        outcome.violations.append(f"hoso audit: exit {process.returncode}: {said}")
 
     async def _uncommitted(self) -> dict[str, int]:
         """Records of the event topics that the group has not committed."""

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
+from pathlib import Path
+from random import Random
 
 from tests.chaos.brokers import Brokers
+from tests.chaos.mischief import Mischief
 from tests.chaos.proxy import Link
 from tests.chaos.schedule import Fault
 from tests.chaos.workers import Place, Workers
 
+_FLIPS = 12
 _STARTED_SECONDS = 1.0
 """A worker that is to be killed again is given so long to get going."""
 
@@ -24,12 +29,14 @@ class Faults:
         self,
         workers: Workers,
         brokers: Brokers,
+        mischief: Mischief,
         group: str,
         topics: list[str],
         say: Callable[[str], None],
     ) -> None:
         self._workers = workers
         self._brokers = brokers
+        self._mischief = mischief
         self._group = group
         self._topics = topics
         self._say = say
@@ -115,6 +122,35 @@ class Faults:
         await asyncio.sleep(fault.seconds)
         place.held = False
 
+    async def _damage(self, fault: Fault) -> None:
+        """Flip bits in what a killed worker has on disk, wherever there are stores by then."""
+        while True:
+            places = [p for p in self._workers.running(frozen=True) if stores(p.data)]
+            if places:
+                break
+            await asyncio.sleep(0.1)
+        place = places[fault.targets[0] % len(places)]
+        place.held = True
+        if place.frozen:
+            self._workers.thaw(place)
+        self._workers.kill(place)
+        flip_bits(stores(place.data), Random(fault.at))
+        self.done["damage"] += 1
+        await asyncio.sleep(fault.seconds)
+        place.held = False
+
+    async def _abort(self, fault: Fault) -> None:
+        await self._mischief.abort(fault.targets[0], fault.seconds)
+        self.done["abort"] += 1
+
+    async def _refuse(self, fault: Fault) -> None:
+        await self._mischief.refuse(fault.targets[0])
+        self.done["refuse"] += 1
+
+    async def _hostile(self, fault: Fault) -> None:
+        await self._mischief.hostile(fault.targets[0])
+        self.done["hostile"] += 1
+
     async def _cut(self, fault: Fault) -> None:
         place = await self._victim(fault.targets[0])
         ways = _ways(place, fault.node)
@@ -141,6 +177,25 @@ class Faults:
         self.done["clock"] += 1
         await asyncio.sleep(fault.seconds)
         self._workers.move_clock(place, 0.0)
+
+
+def stores(data: Path) -> list[Path]:
+    """The files of the stores of a worker, those with something in them."""
+    found = []
+    for path in sorted(data.glob("*/dossiers/*[0-9]/*")):
+        with contextlib.suppress(FileNotFoundError):  # a store renames and deletes its files
+            if path.stat().st_size and not path.name.startswith(("LOG", "LOCK")):
+                found.append(path)
+    return found
+
+
+def flip_bits(paths: list[Path], random: Random) -> None:
+    """Change some bits of some files, which nobody has open."""
+    for path in random.sample(paths, min(3, len(paths))):
+        data = bytearray(path.read_bytes())
+        for _ in range(_FLIPS):
+            data[random.randrange(len(data))] ^= 1 << random.randrange(8)
+        path.write_bytes(data)
 
 
 def _ways(place: Place, node: int | None) -> list[Link]:

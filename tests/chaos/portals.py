@@ -36,6 +36,7 @@ CRC32_PORTALS = 9
 FIRST = date(2021, 7, 1)
 DAYS = 425
 AS_OF_DAYS = (date(2022, 8, 25), date(2022, 6, 30), date(2021, 12, 31))
+EVENTS = ("submissions", "processing", "catalogue")
 BAD_HEADER = "chaos-reason"
 """On malformed records: the reason that their dead letter must give."""
 

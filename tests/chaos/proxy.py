@@ -56,6 +56,11 @@ class Link:
             self._refusing = True
             self._abort()
 
+    @property
+    def disturbed(self) -> bool:
+        """Whether anything is wrong with it."""
+        return self._refusing or not self._open.is_set() or self.delay > 0
+
     def mend(self) -> None:
         """As if nothing had been; what was held up passes now."""
         self._open.set()

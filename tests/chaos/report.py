@@ -18,6 +18,10 @@ _NAMES = {
     "cut": "network cut",
     "delay": "network slowed down",
     "clock": "wall clock moved",
+    "damage": "bits flipped in the stores of a worker",
+    "abort": "transactions left open, then aborted",
+    "refuse": "sets of refused registrations and targets",
+    "hostile": "sets of huge, oddly named and packed records",
 }
 
 
@@ -54,7 +58,14 @@ def lines(outcome: Outcome, command: str) -> list[tuple[str, str]]:
         ("time with every partition ready", _share(outcome.share_whole)),
         ("caught up after the last fault", f"{outcome.catch_up_seconds:.0f} s"),
         ("restart from the logs alone", f"{outcome.restart_seconds:.0f} s"),
-        ("taken in but not committed", str(outcome.uncommitted)),
+        ("stores found damaged and rebuilt", str(outcome.rebuilt)),
+        ("processed but not committed, at the end", str(outcome.uncommitted)),
+        (
+            "the same, longest on the way",
+            f"{outcome.longest_uncommitted:.1f} s (in {outcome.commit_looks:,} looks, of workers "
+            "left in peace)",
+        ),
+        ("hoso audit", outcome.audited or "not run"),
         (
             "reprocessed",
             f"about {share * letters.records:,.0f} events ({_share(share)}: dead letters "

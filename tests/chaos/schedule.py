@@ -5,10 +5,23 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, replace
 from random import Random
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
-Kind = Literal["kill", "scale", "broker", "freeze", "wipe", "cut", "delay", "clock"]
-KINDS: tuple[Kind, ...] = ("kill", "scale", "broker", "freeze", "wipe", "cut", "delay", "clock")
+Kind = Literal[
+    "kill",
+    "scale",
+    "broker",
+    "freeze",
+    "wipe",
+    "cut",
+    "delay",
+    "clock",
+    "damage",
+    "abort",
+    "refuse",
+    "hostile",
+]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 WORKERS = 3
 NODES = 3
@@ -20,7 +33,8 @@ class Fault(NamedTuple):
     kind: Kind
     targets: tuple[int, ...]
     """Which workers, counted among those that are running then; for ``scale`` how many there shall
-    be; for ``broker`` the node, or -1 for the coordinator of the workers' group."""
+    be; for ``broker`` the node, or -1 for the coordinator of the workers' group; for what portals
+    do, a number to choose by."""
     seconds: float = 0.0
     """How long it lasts."""
     detail: str = ""
@@ -46,6 +60,14 @@ class Profile:
     wipes: int
     cuts: int
     clocks: int
+    damages: int
+    """Stores with flipped bits, while their worker is down."""
+    aborts: int
+    """Transactions that are open for a while, and aborted."""
+    refusals: int
+    """Registrations and targets that must be refused, behind good ones of the same key."""
+    hostiles: int
+    """Sets of records that are huge, oddly named or out of all time."""
     partitions: int = 12
 
     def lasting(self, seconds: float) -> Profile:
@@ -57,17 +79,18 @@ class Profile:
         return replace(self, partitions=partitions)
 
 
-FULL = Profile("full", 45 * 60, 1_000_000, 200, 30, 20, 10, 90, 6, 44, 6)
-MEDIUM = Profile("medium", 150, 60_000, 12, 4, 3, 1, 15, 2, 5, 2)
-QUICK = Profile("quick", 40, 6_000, 3, 2, 1, 1, 9, 1, 3, 1)
+FULL = Profile("full", 45 * 60, 1_000_000, 200, 30, 20, 10, 90, 6, 44, 6, 12, 40, 40, 30)
+MEDIUM = Profile("medium", 150, 60_000, 12, 4, 3, 1, 15, 2, 5, 2, 2, 4, 6, 4)
+QUICK = Profile("quick", 40, 6_000, 3, 2, 1, 1, 9, 1, 3, 1, 1, 2, 3, 2)
 """Every kind of fault at least once; cuts count slow networks in."""
 
 
-def plan(seed: int, profile: Profile, *, nodes: int = NODES) -> list[Fault]:
+def plan(seed: int, profile: Profile, *, nodes: int = NODES, on_disk: bool = True) -> list[Fault]:
     """The faults in the order of their times.
 
     Every kind is spread evenly, one in each part of the time. With one node there is none to
-    spare, and no broker is killed.
+    spare, and no broker is killed; it is then the embedded one, which has no transactions.
+    ``on_disk``: there are stores that can be damaged.
     """
     random = Random(f"{seed} faults")
     whole = profile.seconds
@@ -109,6 +132,17 @@ def plan(seed: int, profile: Profile, *, nodes: int = NODES) -> list[Fault]:
         jump = random.choice((-86_400.0, -600.0, 600.0, 7_200.0, 86_400.0 * 40))
         target = (random.randrange(WORKERS),)
         faults.append(Fault(at, "clock", target, min(60.0, whole / 4), amount=jump))
+    for at in times(profile.damages if on_disk else 0):
+        faults.append(Fault(at, "damage", (random.randrange(WORKERS),), random.uniform(0.5, 3)))
+    longest = min(15.0, whole / 10)
+    for at in times(profile.aborts if nodes > 1 else 0, longest):
+        faults.append(
+            Fault(at, "abort", (random.randrange(1000),), random.uniform(0.2, 1) * longest)
+        )
+    for at in times(profile.refusals):
+        faults.append(Fault(at, "refuse", (random.randrange(1000),)))
+    for at in times(profile.hostiles):
+        faults.append(Fault(at, "hostile", (random.randrange(1000),)))
     return sorted(faults)
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections import Counter
+from collections import Counter, deque
 from itertools import islice
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from streams.kafka.partitioner import partition_for
-from tests.chaos.portals import BAD_HEADER, Country, Planned, reference
+from tests.chaos.portals import BAD_HEADER, EVENTS, Country, Planned, reference
 
 _TICK_SECONDS = 0.1
 _UNDER_WAY = 5000
@@ -37,6 +37,8 @@ class Sending:
         self.acknowledged = 0
         self.sent_again = 0
         self.reasons: Counter[str] = Counter()
+        self.lately: deque[Planned] = deque(maxlen=50)
+        """Good events that the brokers have acknowledged."""
 
     async def start(self) -> None:
         """Connect, and make agencies and targets known."""
@@ -85,6 +87,8 @@ class Sending:
                 await asyncio.sleep(0.3)
             else:
                 self.acknowledged += 1
+                if planned.topic in EVENTS and planned.event is not None:
+                    self.lately.append(planned)
                 return
 
 

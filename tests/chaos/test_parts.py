@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import re
 import struct
 import time
-from collections import Counter
+from collections import Counter, deque
 from datetime import date
 from itertools import islice, pairwise
 from pathlib import Path
+from random import Random
+from types import SimpleNamespace
 
 import pytest
+from aiokafka import TopicPartition
 
 from schemas.admission import admit
 from schemas.decoder import Rejection, decode
@@ -20,6 +24,9 @@ from streams.kafka.broker import HOST
 from streams.kafka.partitioner import partition_for
 from tests.chaos import report
 from tests.chaos.campaign import Outcome
+from tests.chaos.commits import COMMITTED_SECONDS, SLACK_SECONDS, Commits
+from tests.chaos.faults import flip_bits, stores
+from tests.chaos.mischief import Mischief
 from tests.chaos.portals import (
     DUPLICATES,
     MALFORMED,
@@ -27,11 +34,12 @@ from tests.chaos.portals import (
     VOIDED,
     Country,
     Planned,
+    agencies,
     reference,
 )
 from tests.chaos.proxy import links
 from tests.chaos.schedule import FULL, KINDS, MEDIUM, QUICK, plan, tally
-from tests.chaos.verdict import ASKS, Comparison, PatientOracle, expected, rows_of
+from tests.chaos.verdict import ASKS, Comparison, Owed, PatientOracle, expected, owed, rows_of
 from tests.chaos.watch import SESSION_SECONDS, TOLERANCE_SECONDS, Watch, parse
 from tests.chaos.workers import Workers
 from tests.oracle import Oracle
@@ -115,6 +123,7 @@ def test_the_full_campaign_has_at_least_the_faults_that_were_asked_for() -> None
         assert done["wipe"] >= 5
         assert done["cut"] + done["delay"] >= 40
         assert done["clock"] >= 1
+        assert min(done["damage"], done["abort"], done["refuse"], done["hostile"]) >= 10
 
 
 @pytest.mark.parametrize("nodes", [1, 3])
@@ -124,7 +133,9 @@ def test_the_quick_cut_has_every_kind_of_fault_that_its_brokers_can_stand(nodes:
         assert done["kill"] >= 3
         assert done["scale"] >= 2
         assert done["cut"] >= 2
-        assert {kind for kind in KINDS if done[kind] == 0} == ({"broker"} if nodes == 1 else set())
+        missing = {kind for kind in KINDS if done[kind] == 0}
+        assert missing == ({"broker", "abort"} if nodes == 1 else set())
+        assert tally(plan(seed, QUICK, nodes=nodes, on_disk=False))["damage"] == 0
 
 
 @pytest.mark.parametrize("profile", [FULL, MEDIUM, QUICK])
@@ -207,6 +218,86 @@ async def test_a_link_passes_rewrites_hangs_and_resets() -> None:
         await again.readexactly(1)
     await link.stop()
     server.close()
+
+
+def test_what_is_processed_and_not_committed_is_noticed_where_nothing_is_done_to_its_owner() -> (
+    None
+):
+    tp, limit = TopicPartition("chaos.submissions", 3), COMMITTED_SECONDS + SLACK_SECONDS
+    commits = Commits("", "chaos.", "chaos", 12, dict)
+    commits.look(0.0, {tp: 10}, {tp: 9}, {3: 77})
+    commits.look(limit, {tp: 12}, {tp: 10}, {3: 77})  # the first is told, the next two are late
+    commits.look(limit + 1, {tp: 12}, {tp: 11}, {})  # its owner is frozen
+    commits.look(limit + 2, {tp: 12}, {tp: 11}, {3: 78})  # and replaced
+    commits.look(2 * limit + 1, {tp: 12}, {tp: 11}, {3: 78})
+    assert not commits.violations
+    commits.look(2 * limit + 3, {tp: 12}, {tp: 11}, {3: 78})
+    commits.look(2 * limit + 4, {tp: 12}, {tp: 11}, {3: 78})
+    assert len(commits.violations) == 1
+    assert commits.longest > limit
+    commits.look(2 * limit + 5, {tp: 12}, {tp: 12}, {3: 78})
+    commits.look(3 * limit + 4, {tp: 13}, {tp: 12}, {3: 78})
+    assert len(commits.violations) == 1
+
+
+def test_what_a_dead_letter_must_keep_is_all_or_of_much_the_beginning() -> None:
+    whole, much = b"x" * 524_288, b"y" * 524_289
+    assert owed("too_large", None) == Owed("too_large", None, None)
+    assert owed("too_large", whole) == Owed("too_large", hashlib.sha256(whole).digest(), None)
+    said = f"524289 sha256:{hashlib.sha256(much).hexdigest()}".encode()
+    assert owed("too_large", much) == Owed(
+        "too_large", hashlib.sha256(much[:65_536]).digest(), said
+    )
+
+
+async def test_what_is_aborted_would_count_and_what_is_refused_is_bad(tmp_path: Path) -> None:
+    mischief = Mischief("127.0.0.1:9", "chaos.", 12, deque())
+    registered = {code: frozenset[str]() for code, _ in agencies()}
+    now = int(time.time() * 1000)
+    ghosts = mischief._ghosts(7)
+    kinds = Counter[str]()
+    for ghost in ghosts:
+        judged = decode(Topic[ghost.topic], ghost.value, ())
+        if isinstance(judged, Rejection):
+            kinds[judged.reason.value] += 1
+        else:
+            assert admit(judged, ghost.key, now, registered) is None
+            kinds[ghost.topic] += 1
+    assert kinds == {
+        **dict.fromkeys(("submissions", "processing", "catalogue", "not_json"), 6),
+        **dict.fromkeys(("agencies", "targets"), 1),
+    }
+    sent: list[tuple[str, bytes]] = []
+
+    async def send(topic: str, value: bytes, *_: object, **__: object) -> SimpleNamespace:
+        sent.append((topic, value))
+        return SimpleNamespace(offset=len(sent))
+
+    mischief._producer = SimpleNamespace(send_and_wait=send)
+    await mischief.refuse(7)
+    assert Counter(topic for topic, _ in sent) == {"chaos.agencies": 3, "chaos.targets": 1}
+    for topic, value in sent:
+        judged = decode(Topic[topic.removeprefix("chaos.")], value, ())
+        assert isinstance(judged, Rejection)
+        assert judged.reason.value == "bad_data"
+    assert set(mischief.refused.values()) == {"bad_data"}
+    assert len(mischief.refused) == 4
+
+
+def test_bits_are_flipped_in_the_files_of_stores_alone(tmp_path: Path) -> None:
+    store = tmp_path / "chaos" / "dossiers" / "3"
+    kept = tmp_path / "chaos" / "dossiers" / "4.damaged"
+    for directory in (store, kept):
+        directory.mkdir(parents=True)
+        for name in ("000012.sst", "MANIFEST-000005", "LOG", "LOCK"):
+            (directory / name).write_bytes(bytes(100))
+    (store / "000013.log").touch()
+    assert [path.name for path in stores(tmp_path)] == ["000012.sst", "MANIFEST-000005"]
+    flip_bits(stores(tmp_path), Random(1))
+    changed = {
+        path.name for path in tmp_path.rglob("*") if path.is_file() and any(path.read_bytes())
+    }
+    assert changed == {"000012.sst", "MANIFEST-000005"}
 
 
 def test_an_outcome_is_good_only_when_something_was_compared_and_nothing_was_wrong() -> None:

@@ -3,6 +3,7 @@
 - No agency is published by two workers for longer than one session timeout (a worker that was
   frozen or cut off and does not know that it has lost its partitions).
 - No share is above 1, no numerator above its denominator.
+- No offset is passed without an outcome.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ class Watch:
         """Place → partitions that it says are ready."""
         self._overlaps: dict[str, float] = {}
         self._accused: set[str] = set()
+        self._unaccounted: set[tuple[int, str]] = set()
         self._counted: dict[int, float] = {}
         """Process → the events it had counted when last looked at."""
         self._seconds_whole = 0.0
@@ -73,6 +75,15 @@ class Watch:
             if number in running:
                 found |= lag
         return found
+
+    def owners(self) -> dict[int, int]:
+        """Partition → the process that is ready there, has its network and is not frozen."""
+        return {
+            number: place.process.pid
+            for place in self._workers.running()
+            if place.process is not None and place.ready and not place.disturbed
+            for number in self.owned.get(place.number, ())
+        }
 
     @property
     def events_counted(self) -> int:
@@ -121,6 +132,10 @@ class Watch:
             return
         state = json.loads(body)
         self.owned[place.number] = set(state["partitions"]) - set(state["recovering"])
+        for at, offsets in state.get("unaccounted", {}).items():
+            if (process.pid, at) not in self._unaccounted:
+                self._unaccounted.add((process.pid, at))
+                self.violations.append(f"worker {place.number}: {at}: {offsets} unaccounted")
         if status == 200:
             self._workers.is_ready(place)
         else:

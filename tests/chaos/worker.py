@@ -51,7 +51,7 @@ def main() -> None:
     def clock() -> datetime:
         return right() + timedelta(seconds=offset())
 
-    streams.runtime.process.Worker = partial(streams.runtime.app.Worker, clock=clock)  # type: ignore[attr-defined]
+    streams.runtime.process.Worker = partial(streams.runtime.app.Worker, clock=clock)  # type: ignore[attr-defined, assignment]
     append = BatchBuilder.append
 
     def stamped(self: Any, *, timestamp: int | None, **record: Any) -> Any:

@@ -48,6 +48,16 @@ class Place:
     def running(self) -> bool:
         return self.process is not None and self.process.poll() is None
 
+    @property
+    def disturbed(self) -> bool:
+        """Frozen, or with something wrong with its network."""
+        return self.frozen or any(way.disturbed for way in self.ways)
+
+    @property
+    def rebuilt(self) -> int:
+        """How often a worker here has found a store damaged and set it aside."""
+        return self.log.read_bytes().count(b"and rebuilt from the changelog now")
+
 
 class Workers:
     """The places, and how many workers there shall be."""
@@ -143,7 +153,8 @@ class Workers:
                     place.killed_at = None  # nobody waits for it
                 if place.process is not None and not place.running:
                     code = place.process.returncode
-                    if place.stopping_since is None or code != 0:
+                    # A worker that is told to go before it can hear of it ends by the signal.
+                    if place.stopping_since is None or code not in (0, -signal.SIGTERM):
                         self.ended[f"exit {code}: {_last_words(place.log)}"] += 1
                         self._gone(place)
                         place.not_before = time.monotonic() + RESTART_SECONDS
