@@ -25,6 +25,7 @@ from streams.kafka.log import Log, Record
 from streams.kafka.unpacking import unreadable_offsets
 from streams.metrics.catalogue import Instruments
 from streams.processing.chunk import MENDABLE, Verdict, Writes, judge, take_in
+from streams.processing.cut_logs import missing
 from streams.processing.reference_repair import ReferenceRepair
 from streams.processing.source_cursor import Fetched, SourceCursor
 from streams.processing.task import Task
@@ -149,7 +150,7 @@ class Intake:
         task.in_flight.add(finish)
         finish.add_done_callback(task.in_flight.discard)
         try:
-            handed_over.set_result(await self._tasks.write(task, tp.topic, writes))
+            handed_over.set_result(await self._tasks.changelogs.write(task, tp.topic, writes))
         except asyncio.CancelledError:
             finish.cancel()
             raise
@@ -291,9 +292,7 @@ class Intake:
 
     async def _truncated(self, tp: TopicPartition, cursor: SourceCursor) -> bool:
         last = cursor.processed.last
-        return cursor.truncated or (
-            last is not None and bool(await self._tasks.missing({tp: last}))
-        )
+        return cursor.truncated or (last is not None and bool(await missing(self._log, {tp: last})))
 
     async def _rewind(self, task: Task, cursor: SourceCursor, tp: TopicPartition) -> None:
         start = (await self._log.starts([tp]))[tp]

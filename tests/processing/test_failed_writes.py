@@ -78,7 +78,7 @@ async def test_a_row_that_cannot_be_written_ends_the_process_and_is_not_acknowle
             raise KafkaTimeoutError("no answer")
         return [refused()]
 
-    monkeypatch.setattr(world.tasks, "write", write)
+    monkeypatch.setattr(world.tasks.changelogs, "write", write)
     event = submitted("H56.14-220105-0001", "2022-01-05")
     chunk = Chunk(
         Message("hoso.submissions", HOME, Fetched(0, 1, [Record(b"H56", dumps(event["value"]))]))
