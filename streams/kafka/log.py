@@ -24,6 +24,7 @@ from streams.kafka.unpacking import Unreadable, unreadable_within
 
 _POLL_MS = 500
 _READ_RECORDS = 5000
+_READ_BYTES, _ONE_BATCH_BYTES = 8 * 1024 * 1024, 4096
 
 Positions = dict[TopicPartition, int]
 Take = Callable[[TopicPartition, list[tuple[bytes, bytes]]], None]
@@ -148,7 +149,8 @@ class KafkaLog:
     ) -> dict[TopicPartition, Record]:
         """See :class:`Log`."""
         found: dict[TopicPartition, Record] = {}
-        async with asyncio.timeout(ASK_SECONDS), self._consumer() as consumer:
+        # One batch of each is wanted, and a broker gives that whatever its size.
+        async with asyncio.timeout(ASK_SECONDS), self._consumer(_ONE_BATCH_BYTES) as consumer:
             consumer.assign(list(positions))
             for tp, offset in positions.items():
                 consumer.seek(tp, offset)
@@ -165,8 +167,8 @@ class KafkaLog:
         return found
 
     @contextlib.asynccontextmanager
-    async def _consumer(self) -> AsyncIterator[AIOKafkaConsumer]:
-        consumer = plain_consumer(self._options, max_partition_fetch_bytes=8 * 1024 * 1024)
+    async def _consumer(self, most: int = _READ_BYTES) -> AsyncIterator[AIOKafkaConsumer]:
+        consumer = plain_consumer(self._options, max_partition_fetch_bytes=most)
         try:
             await consumer.start()
             yield consumer

@@ -43,9 +43,9 @@ async def check_sources(
 ) -> dict[tuple[str, int], int]:
     """Notice event topics that have lost records which were read; to be called often.
 
-    A new leader epoch tells the intake too, but only with the next record. Gives the (topic,
-    partition)s, each with the offset to read on from; their cursors are told. Raises as
-    :func:`missing`.
+    With the next record a new leader epoch tells the intake, so only those are asked about in which
+    nothing was processed since the last call. Gives the (topic, partition)s, each with the offset
+    to read on from; their cursors are told. Raises as :func:`missing`.
     """
     cursors = {
         TopicPartition(topic, task.number): task.cursors[topic]
@@ -53,7 +53,11 @@ async def check_sources(
         if task.running
         for topic in topics
     }
-    last = {tp: c.processed.last for tp, c in cursors.items() if c.processed.last is not None}
+    last: dict[TopicPartition, LastRecord] = {}
+    for tp, cursor in cursors.items():
+        known, cursor.polled = cursor.polled, cursor.processed.last
+        if known is not None and known == cursor.polled:
+            last[tp] = known
     gone = await missing(log, last)
     for tp in gone:
         cursors[tp].truncated = cursors[tp].processed.last == last[tp]

@@ -51,6 +51,8 @@ class SourceCursor:
     """Offsets passed without an outcome: 0, or this program is wrong."""
     sought: int | None = None
     """Where the consumer was sent on to, past what is processed already."""
+    polled: LastRecord | None = None
+    """The last record that was processed when :mod:`streams.processing.cut_logs` looked last."""
     truncated: bool = False
     """The log has lost records that were read, and may have others in their place."""
 

@@ -62,8 +62,8 @@ MUTANTS = (
     Mutant(
         "checkpoint in the log before its rows",
         "streams/processing/chunk.py",
-        "else writes.dossiers).append(row)\n",
-        "else writes.dossiers).insert(0, row)\n",
+        "    rows.append(checkpoint_row(topic_name, checkpoint))\n",
+        "    rows.insert(0, checkpoint_row(topic_name, checkpoint))\n",
     ),
     Mutant(
         "skip if seen",
@@ -89,8 +89,8 @@ MUTANTS = (
     Mutant(
         "a log that was cut is passed over",
         "streams/processing/intake.py",
-        "        return cursor.truncated or (\n",
-        "        return False and (\n",
+        "        return cursor.truncated or (last is not None",
+        "        return False and (last is not None",
     ),
     Mutant(
         "processing time for event time",
@@ -200,7 +200,7 @@ MUTANTS = (
     ),
     Mutant(
         "an overtaken restore goes on",
-        "streams/processing/tasks.py",
+        "streams/processing/restore.py",
         "    return task.phase is Phase.RESTORING and task.generation == generation",
         "    return task.phase is Phase.RESTORING",
     ),
