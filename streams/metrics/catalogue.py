@@ -178,6 +178,20 @@ class Instruments:
             product(events, range(settings.partitions)),
         )
 
+    def count_chunk(
+        self,
+        topic: str,
+        outcomes: Iterable[tuple[str, int]],
+        rejected: Iterable[tuple[tuple[str, str], int]],
+        seconds: float,
+    ) -> None:
+        """A chunk is done: records by outcome, and those rejected by (agency, reason)."""
+        self.batch_seconds.observe(seconds)
+        for outcome, records in outcomes:
+            self.events.labels(topic, outcome).inc(records)
+        for (agency, reason), records in rejected:
+            self.rejected.labels(agency, reason).inc(records)
+
     def count_lost(self, at: tuple[str, int], records: int) -> None:
         """So many records of (topic, partition) are gone that nobody has read."""
         self.records_lost.labels(at[0], str(at[1])).inc(records)

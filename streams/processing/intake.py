@@ -4,8 +4,29 @@ One agent processes all five topics that portals and officials write to. No exce
 (Faust would acknowledge the events of an escaping one): bad input is a dead letter, and what a
 restart must settle ends the process through ``fatal``.
 
-What survives a crash at any point: see :mod:`streams.processing.chunk` (nothing is acknowledged
-before the broker has its rows) and :mod:`streams.processing.tasks` (what is read back).
+The steps of a chunk, and what follows when one fails or the process ends in it. The table is in
+docs/architecture.md too, and a test holds both against each other.
+
+1. Wait (``Tasks.running``): nothing has happened. A task that was lost leaves the chunk to its new
+   owner.
+2. Put in order (``Intake._in_order``): the state is as before. Brokers that cannot be asked end
+   the process; records that were skipped are fetched again.
+3. Validate (``Intake._judge``): the state is as before. Reference data that cannot be read is
+   waited for.
+4. Merge (``take_in``): the state may be half changed. A damaged store is set aside and the task
+   restored; anything else ends the process. The chunk is processed again.
+5. Write what goes elsewhere (``Tasks.write``): dead letters and forwarded records may stand there
+   and be written again: a dead letter is known by its coordinates, and a forwarded record changes
+   nothing the second time.
+6. Write rows (``BatchWriter.enqueue``): each row is whole or absent. No checkpoint speaks of a row
+   that is not in front of it, so the chunk is processed again, and merging its facts once more
+   changes nothing.
+7. Wait for all acknowledgements (``Intake._finish``): as 6. After 60 s without, or a refusal, the
+   process ends. A row that was acknowledged at an offset that is not ours fences the task.
+8. Move the checkpoint (``Tasks.advance``): the rows and the checkpoint are in the logs already, so
+   a restore finds the chunk done.
+9. Commit to the group (``_Consumer._commit_tps``): the group knows less than the changelog, which
+   is what counts: the consumer is sent to the end of what was restored.
 """
 
 from __future__ import annotations
@@ -13,8 +34,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any, Protocol
 
 from aiokafka import TopicPartition
 
@@ -23,7 +44,6 @@ from schemas.topics import EVENT_TOPICS, REFERENCE_TOPICS, Topic
 from streams.kafka.batch_writer import Acknowledged
 from streams.kafka.log import Log, Record
 from streams.kafka.unpacking import unreadable_offsets
-from streams.metrics.catalogue import Instruments
 from streams.processing.chunk import MENDABLE, Verdict, Writes, judge, take_in
 from streams.processing.cut_logs import missing
 from streams.processing.reference_repair import ReferenceRepair
@@ -52,6 +72,22 @@ aiokafka gives a batch up after 40 s, but has been seen to forget one after a ne
 Pending = list[Awaitable[Acknowledged]]
 
 
+class Counters(Protocol):
+    """What is counted of this process's work; :mod:`streams.metrics.catalogue` has it."""
+
+    def count_chunk(
+        self,
+        topic: str,
+        outcomes: Iterable[tuple[str, int]],
+        rejected: Iterable[tuple[tuple[str, str], int]],
+        seconds: float,
+    ) -> None:
+        """A chunk is done: records by outcome, and those rejected by (agency, reason)."""
+
+    def count_lost(self, at: tuple[str, int], records: int) -> None:
+        """So many records of (topic, partition) are gone that nobody has read."""
+
+
 class Intake:
     """Processes chunks for the partitions that ``tasks`` has."""
 
@@ -62,7 +98,7 @@ class Intake:
         reference: Reference,
         repair: ReferenceRepair,
         log: Log,
-        instruments: Instruments,
+        counters: Counters,
         fatal: Callable[[str], None],
     ) -> None:
         self._settings = settings
@@ -70,7 +106,7 @@ class Intake:
         self._reference = reference
         self._repair = repair
         self._log = log
-        self._instruments = instruments
+        self._counters = counters
         self._fatal = fatal
         self._topics = {settings.topic(topic): topic for topic in EVENT_TOPICS | REFERENCE_TOPICS}
         self._slots = asyncio.Semaphore(CHUNKS_IN_FLIGHT)
@@ -199,11 +235,7 @@ class Intake:
     def _count(self, topic: str, writes: Writes, seconds: float) -> None:
         self.last_progress = time.monotonic()
         self.processed += writes.outcomes.total()
-        self._instruments.batch_seconds.observe(seconds)
-        for outcome, count in writes.outcomes.items():
-            self._instruments.events.labels(topic, outcome).inc(count)
-        for (agency, reason), count in writes.rejected.items():
-            self._instruments.rejected.labels(agency, reason).inc(count)
+        self._counters.count_chunk(topic, writes.outcomes.items(), writes.rejected.items(), seconds)
 
     async def _judge(self, topic: Topic, records: Sequence[Record]) -> list[Verdict]:
         """A verdict per record; unknown agencies get a second look at fresh reference data.
@@ -286,7 +318,7 @@ class Intake:
             if self._topics[tp.topic] in EVENT_TOPICS:
                 await self._expired(tp, cursor, first)
         if damaged := unreadable_offsets(tp, position, fetched.until):
-            self._instruments.count_lost(tp, damaged)
+            self._counters.count_lost(tp, damaged)
         cursor.sought = None
         return fetched
 
@@ -323,4 +355,4 @@ class Intake:
                 lost,
                 cursor.position,
             )
-            self._instruments.count_lost(tp, lost)
+            self._counters.count_lost(tp, lost)

@@ -215,7 +215,7 @@ class Tasks:
     def checkpoints(self) -> dict[tuple[str, int], int]:
         """(source topic, partition) → what the group is to be told: everything before it is done.
 
-        Faust's own books are not asked (docs/adr/0007).
+        Faust's own books are not asked (docs/adr/0008).
         """
         return {
             (topic, task.number): cursor.checkpoint.next

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -54,6 +55,15 @@ def drawn(text: str) -> dict[tuple[Phase, Cause], Phase]:
 
 def test_the_diagram_shows_every_transition_and_no_other() -> None:
     assert drawn(task_module.__doc__ or "") == dict(TRANSITIONS)
+
+
+def test_the_diagram_in_the_docs_is_the_same() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "architecture.md").read_text(encoding="utf-8")
+    diagram = page.split("## The phases of a task")[1].split("```")[1]
+    assert drawn(diagram) == dict(TRANSITIONS)
+    assert [line.strip() for line in diagram.strip().splitlines()] == [
+        line.strip() for line in (task_module.__doc__ or "").splitlines() if "─►" in line
+    ]
 
 
 def test_every_cause_is_explained() -> None:

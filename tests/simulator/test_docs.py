@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,38 @@ def test_the_page_tells_of_every_figure_the_counts_that_are_played(played: Playe
     ]
     assert [line for line in wanted if line not in page] == []
     assert sum(line.startswith("| 20") for line in page.splitlines()) == len(wanted)
+
+
+def published(check: Check) -> str:
+    """As the demo's table prints it."""
+    printed = f"{check.published:,}" + ("" if check.is_count else " %")
+    return printed if check.above is None else f"{check.above} to {printed}"
+
+
+def test_the_demos_output_on_the_page_has_every_check_with_what_was_published() -> None:
+    """In the demo's order; what was measured is compared by the demo itself."""
+    text = DOCS.read_text(encoding="utf-8")
+    block = text.split("<!-- demo: begin -->")[1].split("<!-- demo: end -->")[0]
+    shown = [re.split(r" {2,}", line.strip()) for line in block.splitlines() if "  ok" in line]
+    assert [(row[0], row[1], row[2], row[4], row[5]) for row in shown] == [
+        (check.as_of.isoformat(), check.period, check.scope, check.indicator, published(check))
+        for check in CHECKS
+    ]
+    assert f"{len(CHECKS)} of {len(CHECKS)} figures agree" in block
+
+
+def test_the_readme_shows_five_of_the_figures_as_the_demo_printed_them() -> None:
+    readme = (DOCS.parent.parent / "README.md").read_text(encoding="utf-8")
+    titles = {
+        "services with online dossiers": "services_with_dossiers_ratio",
+        "dossiers processed online": "online_processed_ratio",
+    }
+    rows = re.findall(r"^\| (\d{4}-\d\d-\d\d) \| (.+?) \| (.+?) \| (.+?) \|$", readme, re.M)
+    assert len(rows) == 5
+    printed = " ".join(DOCS.read_text(encoding="utf-8").split())
+    for day, figure, stated, measured in rows:
+        line = f"{day} year national Cả nước {titles[figure]} {stated} {measured} ok"
+        assert line in printed
 
 
 def test_the_page_tells_of_what_is_not_played_and_of_every_scenario() -> None:
