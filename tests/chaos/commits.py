@@ -15,6 +15,8 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
+from tests.chaos.portals import EVENTS
+
 COMMITTED_SECONDS = 2.0
 SLACK_SECONDS = 5.0
 """For a machine with brokers, workers and portals on two cores, and for the time between looks."""
@@ -42,6 +44,11 @@ class Commits:
         self._months = f"{prefix}agency-months"
         self._group = group
         self._partitions = range(partitions)
+        self._sources = [
+            TopicPartition(prefix + topic, number)
+            for topic in EVENTS
+            for number in self._partitions
+        ]
         self._owners = owners
         self._marks: dict[TopicPartition, int] = {}
         self._known_owners: dict[int, int] = {}
@@ -79,7 +86,10 @@ class Commits:
             while True:
                 async with asyncio.timeout(_ANSWER_SECONDS):
                     await self._read_marks(reader)
-                    committed = await admin.list_consumer_group_offsets(self._group)
+                    # Of all at once, the embedded broker gives none.
+                    committed = await admin.list_consumer_group_offsets(
+                        self._group, partitions=self._sources
+                    )
                 known = {tp: at.offset for tp, at in committed.items()}
                 self.look(time.monotonic(), self._marks, known, self._owners())
                 await asyncio.sleep(_LOOK_EVERY)
