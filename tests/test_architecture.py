@@ -11,7 +11,7 @@ from types import ModuleType
 import pytest
 
 from streams.kafka import batch_writer
-from streams.processing import chunk, intake, task, tasks
+from streams.processing import changelogs, chunk, intake, restore, tasks
 from streams.runtime import faust_driver
 from streams.state import partition
 
@@ -84,7 +84,7 @@ def _on_the_page(heading: str) -> list[Step]:
     return [(step, where.strip("`"), follows) for step, where, follows in rows]
 
 
-@pytest.mark.parametrize(("heading", "module"), [("Of a chunk", intake), ("Of a restore", task)])
+@pytest.mark.parametrize(("heading", "module"), [("Of a chunk", intake), ("Of a restore", restore)])
 def test_what_follows_a_failed_step_is_the_same_on_the_page_and_in_the_code(
     heading: str, module: ModuleType
 ) -> None:
@@ -93,10 +93,19 @@ def test_what_follows_a_failed_step_is_the_same_on_the_page_and_in_the_code(
     assert [step.split(".")[0] for step, _, _ in steps] == [str(n + 1) for n in range(len(steps))]
 
 
-@pytest.mark.parametrize("where", [where for m in (intake, task) for _, where, _ in _in_code(m)])
+@pytest.mark.parametrize("where", [where for m in (intake, restore) for _, where, _ in _in_code(m)])
 def test_every_step_is_where_the_table_says(where: str) -> None:
     owner, _, name = where.rpartition(".")
-    rooms = (intake, chunk, tasks, task, partition, batch_writer, faust_driver)
+    rooms = (
+        intake,
+        chunk,
+        changelogs,
+        restore,
+        tasks,
+        partition,
+        batch_writer,
+        faust_driver,
+    )
     if not owner:
         assert any(hasattr(room, name) for room in rooms)
         return

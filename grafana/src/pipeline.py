@@ -141,10 +141,10 @@ PANELS: tuple[Panel, ...] = (
         width=4,
     ),
     Figures(
-        Text("Chưa nhận", "Not yet taken in"),
+        Text("Chưa nhận", "Not yet processed"),
         Text(
             "Bản ghi trong các phân vùng chưa được nhận vào, tổng cộng.",
-            "Records in the partitions that have not been taken in, in total.",
+            "Records in the partitions that have not been processed, in total.",
         ),
         [
             Query(
@@ -176,7 +176,7 @@ PANELS: tuple[Panel, ...] = (
     ),
     Heading(Text("Sự kiện", "Events")),
     Graph(
-        Text("Bản ghi nhận vào, theo kết quả", "Records taken in by outcome"),
+        Text("Bản ghi nhận vào, theo kết quả", "Records processed by outcome"),
         Text(
             "Bản ghi mỗi giây của mọi topic: áp dụng, trùng, bị thay, bị loại, chuyển tiếp.",
             "Records a second of all topics: applied, duplicate, superseded, rejected, forwarded.",
@@ -185,7 +185,7 @@ PANELS: tuple[Panel, ...] = (
         RATE,
     ),
     Graph(
-        Text("Bản ghi nhận vào, theo topic", "Records taken in by topic"),
+        Text("Bản ghi nhận vào, theo topic", "Records processed by topic"),
         Text("Bản ghi mỗi giây.", "Records a second."),
         [Query(f"sum by (topic) ({_rate(_own(metrics.EVENTS))})", _same("{{topic}}"))],
         RATE,
@@ -194,7 +194,7 @@ PANELS: tuple[Panel, ...] = (
         Text("Độ trễ theo topic", "Lag by topic"),
         Text(
             "Bản ghi trong các phân vùng được sở hữu chưa nhận vào.",
-            "Records in owned partitions not yet taken in.",
+            "Records in owned partitions not yet processed.",
         ),
         [
             Query(

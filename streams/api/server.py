@@ -124,7 +124,7 @@ class WebServer(Service):  # type: ignore[misc]  # mode ships no types
         return web.Response(body=body, headers={"Content-Type": content_type})
 
     async def healthz(self, _: web.Request) -> web.StreamResponse:
-        """200 while the process makes progress, 503 when it has lag and has stood still.
+        """200 while the process makes progress, 503 when it has lag and is stalled.
 
         An idle process is not stale: the time counts from when it was last seen without lag.
         """

@@ -175,16 +175,16 @@ async def _play_to_the_end(
     worker: WorkerProcess,
     session: aiohttp.ClientSession,
 ) -> int:
-    """Play and return once every record has been taken in; gives their number.
+    """Play and return once every record has been processed; gives their number.
 
-    Raises ``Failure`` when the worker dies, or stands still.
+    Raises ``Failure`` when the worker dies, or is stalled.
     """
     from streams.cli.demo_worker import Intake, Stall, get_json
 
     stall = Stall(_STALL_SECONDS)
     with progress() as bar:
         sent = bar.add_task("sent", total=scenario.total)
-        taken_in = bar.add_task("taken in", total=scenario.total)
+        processed = bar.add_task("processed", total=scenario.total)
         async with Intake(settings) as intake, Outbox(settings) as outbox:
             playing = asyncio.create_task(
                 play(scenario, outbox, rate, lambda count: bar.advance(sent, count))
@@ -195,7 +195,7 @@ async def _play_to_the_end(
                     worker.check()
                     committed = await intake.committed()
                     total = sum(committed.values())
-                    bar.update(taken_in, completed=total)
+                    bar.update(processed, completed=total)
                     if playing.done():
                         await playing
                         if ends is None:
@@ -208,7 +208,7 @@ async def _play_to_the_end(
                             ends = again
                         if stall.over(total):
                             raise worker.failure(
-                                f"the worker has taken in nothing for {_STALL_SECONDS:g} s, "
+                                f"the worker has processed nothing for {_STALL_SECONDS:g} s, "
                                 f"{total:,} of {sum(ends.values()):,} records are in"
                             )
                     await asyncio.wait({playing}, timeout=_POLL_SECONDS)

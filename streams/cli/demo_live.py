@@ -106,7 +106,7 @@ def _screen(
     return Group(
         table,
         met,
-        f"{sent:,} events sent, {speed:,.0f} a second taken in, {behind} waiting",
+        f"{sent:,} events sent, {speed:,.0f} a second processed, {behind} waiting",
         f"metrics  {worker.url}/metrics",
         f"API      {worker.url}/api/v1/indicators",
         Text("Ctrl-C ends", style="dim"),

@@ -120,7 +120,7 @@ class WorkerProcess:
 
 
 class Intake:
-    """How much of what was sent the worker has taken in: its committed offsets.
+    """How much of what was sent the worker has processed: its committed offsets.
 
     A worker commits an offset after the broker has acknowledged every row that follows from the
     records before it, so what is committed is in the register for good. An asynchronous context
@@ -156,7 +156,7 @@ class Intake:
         return await end_offsets(self._consumer, self._partitions)
 
     async def committed(self) -> dict[TopicPartition, int]:
-        """Up to where they have been taken in."""
+        """Up to where they have been processed."""
         try:
             found: dict[TopicPartition, Any] = await self._admin.list_consumer_group_offsets(
                 self._group, partitions=self._partitions

@@ -84,7 +84,7 @@ def report(period: PeriodKind, as_of: AsOf | None, definition: str | None, form:
     """Print the figures of every group and agency.
 
     Read from the topics agency-months, agencies and targets alone: no worker needs to run, but
-    what a worker has not taken in yet does not count. How many records that is stands beside the
+    what a worker has not processed yet does not count. How many records that is stands beside the
     figures (behind).
     """
     settings = load_settings()

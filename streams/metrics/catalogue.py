@@ -75,7 +75,7 @@ LAST_EVENT = Metric(
     "hoso_last_event_timestamp_seconds", "Broker time of the agency's last accepted event.", _AGENCY
 )
 AS_OF = Metric("hoso_as_of_timestamp_seconds", "Start of the as-of day in Asia/Ho_Chi_Minh.", ())
-EVENTS = Metric("hoso_events_total", "Records taken in, by outcome.", ("topic", "outcome"))
+EVENTS = Metric("hoso_events_total", "Records processed, by outcome.", ("topic", "outcome"))
 REJECTED = Metric(
     "hoso_events_rejected_total",
     "Records put into the dead letters; agency is empty where it is unknown.",
@@ -85,7 +85,7 @@ BATCH_SECONDS = Metric(
     "hoso_batch_seconds", "From a chunk of records handed over to its rows acknowledged.", ()
 )
 CONSUMER_LAG = Metric(
-    "hoso_consumer_lag", "Records in the partition not yet taken in.", ("topic", "partition")
+    "hoso_consumer_lag", "Records in the partition not yet processed.", ("topic", "partition")
 )
 BEHIND = Metric(
     "hoso_behind_records",

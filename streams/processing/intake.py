@@ -9,15 +9,15 @@ docs/architecture.md too, and a test holds both against each other.
 
 1. Wait (``Tasks.running``): nothing has happened. A task that was lost leaves the chunk to its new
    owner.
-2. Put in order (``Intake._in_order``): the state is as before. Brokers that cannot be asked end
-   the process; records that were skipped are fetched again.
+2. Put in order (``Intake._in_order``): the state is as before. Brokers that cannot be asked end the
+   process; records that were skipped are fetched again.
 3. Validate (``Intake._judge``): the state is as before. Reference data that cannot be read is
    waited for.
 4. Merge (``take_in``): the state may be half changed. A damaged store is set aside and the task
    restored; anything else ends the process. The chunk is processed again.
-5. Write what goes elsewhere (``Tasks.write``): dead letters and forwarded records may stand there
-   and be written again: a dead letter is known by its coordinates, and a forwarded record changes
-   nothing the second time.
+5. Write what goes elsewhere (``Changelogs.write``): dead letters and forwarded records may stand
+   there and be written again: a dead letter is known by its coordinates, and a forwarded record
+   changes nothing the second time.
 6. Write rows (``BatchWriter.enqueue``): each row is whole or absent. No checkpoint speaks of a row
    that is not in front of it, so the chunk is processed again, and merging its facts once more
    changes nothing.

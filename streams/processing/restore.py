@@ -1,8 +1,31 @@
 """A restore: from what the logs have to a task that may run. One idempotent function.
 
-Wait for the chunks in flight → read the changelogs on to their ends → make the ledgers those of the
-rows → read the public rows → write what the logs lack. Whatever interrupts it, another one does it
-all again; what survives a crash is what the logs have.
+Whatever interrupts it, another one does it all again; what survives a crash is what the logs have.
+
+The steps of a restore, and what follows when one fails, is overtaken, or the process ends in it.
+The table is in docs/architecture.md too, and a test holds both against each other.
+
+1. Wait for the chunks in flight (``Restore.run``): they end within 60 s, or the process does.
+2. Take saved ledgers (``Partition.restore``): what cannot be believed is dropped, and the ledgers
+   are rebuilt in step 4.
+3. Read the changelogs (``Restore._read_changelogs``): rows are merged, so what was read twice
+   changes nothing. A log that is shorter than known is read from its beginning; rows that cannot be
+   read send the cursors to the beginning of the event topics; brokers that fail end the process.
+4. Make the ledgers those of the rows (``Partition.rebuild_ledgers``): they are derived, and are
+   derived again.
+5. Read the public rows (``Restore._refresh_published``): tried again until it succeeds; nothing is
+   shown meanwhile.
+6. Set the cursors (``Restore._resume_cursors``): nothing is written. The next restore finds the
+   same.
+7. Write what the logs lack (``Restore._repair``): what was written is right and stays, the rest is
+   found to differ again. Rows of somebody else in between fence the task: another restore.
+8. Run (``Tasks._run``): nothing is left to write. The store has just learned how far the changelog
+   is in it; an end before that reads the same tail once more.
+9. Seek (``Tasks._seek``): a consumer that goes on elsewhere is noticed with its next chunk, which
+   is put in order.
+
+Damage to the local store, in any step: it is set aside, and the task is restored from the beginning
+of its changelogs (``Tasks.rebuild``); damaged again before it ran, the process ends.
 """
 
 from __future__ import annotations

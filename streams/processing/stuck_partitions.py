@@ -78,12 +78,12 @@ class StuckPartitions:
             return
         if self._sent_back.get(at) == position:
             self._fatal(
-                f"{at[0]}[{at[1]}] stands still at offset {position}, where there is a record: "
+                f"{at[0]}[{at[1]}] is stuck at offset {position}, where there is a record: "
                 "the consumer is stuck"
             )
             return
         logger.warning(
-            "%s[%d] stands still at offset %d, where there is a record: reading on from there",
+            "%s[%d] is stuck at offset %d, where there is a record: reading on from there",
             *at,
             position,
         )

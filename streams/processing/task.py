@@ -22,30 +22,6 @@ lost
 
 Each restore is a new **generation** of the task: one that is overtaken by a newer one has no say.
 What survives a crash is in the changelogs; a task survives nothing.
-
-The steps of a restore, and what follows when one fails, is overtaken, or the process ends in it.
-The table is in docs/architecture.md too, and a test holds both against each other.
-
-1. Wait for the chunks in flight (``Tasks._restore``): they end within 60 s, or the process does.
-2. Take saved ledgers (``Partition.restore``): what cannot be believed is dropped, and the ledgers
-   are rebuilt in step 4.
-3. Read the changelogs (``Tasks._read_changelogs``): rows are merged, so what was read twice changes
-   nothing. A log that is shorter than known is read from its beginning; rows that cannot be read
-   send the cursors to the beginning of the event topics; brokers that fail end the process.
-4. Make the ledgers those of the rows (``Partition.rebuild_ledgers``): they are derived, and are
-   derived again.
-5. Read the public rows (``Tasks._refresh_published``): tried again until it succeeds; nothing is
-   shown meanwhile.
-6. Set the cursors (``Tasks._resume_cursors``): nothing is written. The next restore finds the same.
-7. Write what the logs lack (``Tasks._repair``): what was written is right and stays, the rest is
-   found to differ again. Rows of somebody else in between fence the task: another restore.
-8. Run (``Task.move``): nothing is left to write. The store learns only now how far the changelog is
-   in it, so an end before this reads the same tail once more.
-9. Seek (``Tasks._seek``): a consumer that goes on elsewhere is noticed with its next chunk, which
-   is put in order.
-
-Damage to the local store, in any step: it is set aside, and the task is restored from the beginning
-of its changelogs (``Tasks.rebuild``); damaged again before it ran, the process ends.
 """
 
 from __future__ import annotations

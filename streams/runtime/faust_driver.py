@@ -33,7 +33,7 @@ CHUNK_RECORDS = 4000
 """At most this many records are fetched, handed over and kept in flight together."""
 
 WAITING_CHUNKS = 8
-"""Nothing more is fetched while so many chunks wait to be taken in: a backlog stays with the
+"""Nothing more is fetched while so many chunks wait to be processed: a backlog stays with the
 broker, not in this process."""
 _LOOK_AGAIN_SECONDS = 0.002
 
@@ -43,7 +43,7 @@ and while none do.
 
 Faust has 1500 fixed (``transport/drivers/aiokafka.py``). aiokafka has one fetch under way per
 broker, so while that waits for partitions that are read to their ends, no other partition of the
-broker is fetched: a worker with a backlog stood still for 40 % of the time.
+broker is fetched: a worker with a backlog was idle for 40 % of the time.
 
 The embedded broker looks at one partition after the other and answers when the time is over, with
 those that it has come to. In a stream of some thousand events a second 20 ms were enough for half
@@ -105,7 +105,7 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # F
         return self._ensure_consumer().last_stable_offset(tp)
 
     def verify_event_path(self, now: float, tp: TP) -> None:
-        """Faust's look at what stands still goes by the high watermark, which an open transaction
+        """Faust's look at what is stuck goes by the high watermark, which an open transaction
         keeps out of reach; ``processing/stuck_partitions.py`` looks better."""
         self._verify_aiokafka_event_path(now, tp)
 

@@ -80,7 +80,7 @@ def hold_data(settings: Settings) -> Iterator[None]:
 def worker_needs(settings: Settings) -> Needs:
     """What a worker does with each topic; it also joins the group ``HOSO_APP_ID``.
 
-    It reads what it takes in, writes misrouted records on to the right partition, and keeps its
+    It reads what it processes, writes misrouted records on to the right partition, and keeps its
     rows in the changelogs and in the public output topic.
     """
     both = (Right.READ, Right.WRITE)

@@ -3,7 +3,7 @@
 Ledgers that were restored, and not folded, rest on every change having been journaled since the
 last fold. This does not: it folds an agency's rows anew and compares with the ledger, cell by cell
 and with all that later changes depend on. Rows and ledger are looked at in one moment (the rows as
-a snapshot, the ledger as a copy), so chunks taken in meanwhile cannot blur the comparison.
+a snapshot, the ledger as a copy), so chunks processed meanwhile cannot blur the comparison.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ ROWS_AT_ONCE = 250
 def first_difference(partition: Partition) -> Generator[None, None, str | None]:
     """The first agency whose ledger is not what its rows give, or None.
 
-    Must not outlive the store: close it before. Between slices anything may be taken in.
+    Must not outlive the store: close it before. Between slices anything may be processed.
     """
     key = partition.dossiers.key_from(b"")
     while key is not None:

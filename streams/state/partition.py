@@ -2,7 +2,7 @@
 
 Pure but for the store of dossier rows. State changes in two places only: ``Chunk`` (new facts, on
 behalf of the pipeline) and ``absorb_*`` (changelog rows, during recovery). Both only ever merge, so
-state never loses a fact, whatever is read or taken in twice, late, or from another owner.
+state never loses a fact, whatever is read or processed twice, late, or from another owner.
 
 What survives a crash: the rows a chunk names in its writes, once the broker has them. Ledgers are
 derived: restored where the store keeps them (:mod:`streams.state.ledger_store`), else folded anew.

@@ -68,7 +68,7 @@ class Register:
     """A view of ``agency-months``. ``start`` before use.
 
     ``live`` gives the agencies that this process owns itself, if any: their ledgers stand in for
-    what was published of them, so that a worker never answers with less than it has taken in.
+    what was published of them, so that a worker never answers with less than it has processed.
     ``live_reached`` says how far those ledgers go.
     """
 

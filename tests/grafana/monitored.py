@@ -1,4 +1,4 @@
-"""A real Prometheus that scrapes a real worker which has taken in the scenario ``published``.
+"""A real Prometheus that scrapes a real worker which has processed the scenario ``published``.
 
 The past is real too: before the worker shows 25 August 2022 it is started with the as-of days of
 a week and of a year before, and what it then shows is written into Prometheus' storage under the

@@ -70,8 +70,7 @@ async def test_a_record_that_is_never_handed_over_ends_the_process() -> None:
     assert log.sent_back == [(AT, 100)]
     (why,) = world.fatal
     assert why == (
-        "hoso.processing[11] stands still at offset 100, where there is a record: "
-        "the consumer is stuck"
+        "hoso.processing[11] is stuck at offset 100, where there is a record: the consumer is stuck"
     )
 
 
