@@ -8,10 +8,12 @@ is left or from the changelog, and go on rightly. ``HOSO_TEST_SEED=n`` runs a fa
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import copy
 import logging
 import os
 import shutil
+import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
@@ -115,7 +117,7 @@ def stopped(tmp_path_factory: pytest.TempPathFactory, seed: int) -> Stopped:
         await _until_idle(deployment)
         deployment.send(second)
         await _until_idle(deployment)
-        shutil.copytree(disk / "running", disk / "left")
+        await asyncio.to_thread(_copy_at_rest, disk / "running", disk / "left")
         await deployment.kill(worker, stray=False)
         worker.tasks.close()
         return deployment.cluster
@@ -130,6 +132,32 @@ def stopped(tmp_path_factory: pytest.TempPathFactory, seed: int) -> Stopped:
         Register(events).cells(),
         Register(events + more).cells(),
     )
+
+
+def _copy_at_rest(running: Path, left: Path) -> None:
+    """Copy a store as one moment has it: RocksDB flushes in threads of its own, and a copy with an
+    old manifest and without the log that was flushed meanwhile is nothing that a SIGKILL leaves."""
+    deadline = time.monotonic() + 30
+    while True:
+        before = _files(running)
+        try:
+            shutil.copytree(running, left)
+        except shutil.Error:  # a file is gone
+            pass
+        else:
+            if _files(running) == before:
+                return
+        assert time.monotonic() < deadline, "the store never comes to rest"
+        shutil.rmtree(left)
+
+
+def _files(directory: Path) -> set[tuple[str, int, int]]:
+    found = set()
+    for path in directory.rglob("*"):
+        with contextlib.suppress(FileNotFoundError):
+            state = path.stat()
+            found.add((str(path), state.st_size, state.st_mtime_ns))
+    return found
 
 
 async def _until_idle(deployment: Deployment) -> None:
