@@ -221,8 +221,7 @@ class Worker:
         return self.tasks.positions()
 
     async def _seek(self, at: tuple[str, int], offset: int) -> None:
-        if at in self.faust.consumer.assignment():
-            await self.faust.consumer.seek(TP(*at), offset)
+        await self.faust.consumer.seek(TP(*at), offset)
 
     def as_of(self) -> int:
         """The as-of day (an ordinal) of ``HOSO_AS_OF``."""

@@ -97,8 +97,13 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # F
         return consumer
 
     async def seek_here(self, tp: TP, offset: int) -> None:
-        """Seek, in this thread: it drops what was fetched, which is handed over here as well."""
-        self._ensure_consumer().seek(tp, offset)
+        """Seek, in this thread: it drops what was fetched, which is handed over here as well.
+
+        Does nothing if the partition has been lost on the way.
+        """
+        consumer = self._ensure_consumer()
+        if tp in consumer.assignment():
+            consumer.seek(tp, offset)
 
     def highwater(self, tp: TP) -> Any:
         """How far the partition can be read: what an open transaction holds back is no backlog."""

@@ -70,6 +70,9 @@ async def test_a_seek_is_made_in_the_thread_that_fetches(
     sought: list[tuple[TP, int, int]] = []
 
     class Fetching:
+        def assignment(self) -> set[TP]:
+            return {PROCESSED}
+
         def seek(self, tp: TP, offset: int) -> None:
             sought.append((tp, offset, threading.get_ident()))
 
@@ -82,6 +85,7 @@ async def test_a_seek_is_made_in_the_thread_that_fetches(
     thread = told.consumer._thread
     monkeypatch.setattr(thread, "_ensure_consumer", Fetching)
     monkeypatch.setattr(thread, "call_thread", call_thread)
+    await told.consumer.seek(TP("hoso.submissions", 4), 7)  # lost on the way: nothing happens
     await told.consumer.seek(PROCESSED, 7)
     ((tp, offset, ident),) = sought
     assert (tp, offset) == (PROCESSED, 7)
