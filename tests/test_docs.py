@@ -111,6 +111,16 @@ def test_every_file_that_a_decision_names_is_there() -> None:
     assert missing == []
 
 
+def test_every_make_target_that_a_page_names_is_one() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
+    named = {
+        target
+        for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS.rglob("*.md"))
+        for target in re.findall(r"(?:`|^)make ([a-z-]+)", page.read_text(encoding="utf-8"), re.M)
+    }
+    assert {"demo", "test", "simulate", "chaos"} <= named <= targets
+
+
 def test_the_readme_is_short_and_begins_with_what_it_is_and_how_to_see_it() -> None:
     lines = README.splitlines()
     assert len(lines) <= 120

@@ -48,6 +48,12 @@ class Mutant(NamedTuple):
 
 MUTANTS = (
     Mutant(
+        "a seek in another thread than the one that fetches",
+        "streams/runtime/faust_driver.py",
+        "        await self._thread.call_thread(self._thread.seek_here, partition, offset)\n",
+        "        self._thread.seek(partition, offset)\n",
+    ),
+    Mutant(
         "increment instead of derive",
         "streams/state/partition.py",
         "                old = None if before is UNKNOWN else contribution(before)\n",
