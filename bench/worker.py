@@ -74,7 +74,7 @@ class Worker:
 
     def taken_in(self) -> int:
         """Records of all topics that this process has finished with."""
-        return int(json.loads(self.get("/healthz"))["taken_in"])
+        return int(json.loads(self.get("/healthz"))["processed"])
 
     def _wait(self, holds: Callable[[], bool], deadline: float) -> None:
         until = time.monotonic() + deadline

@@ -199,12 +199,12 @@ class Instruments:
     def observe(
         self,
         lag: Mapping[tuple[str, int], int],
-        unexplained: Mapping[tuple[str, int], int],
+        unaccounted: Mapping[tuple[str, int], int],
         behind: int | None,
     ) -> None:
         """Set what is measured at a scrape, by (topic, partition); what is left out is gone."""
         self.behind = behind
-        for gauge, found in ((self.lag, lag), (self.conservation, unexplained)):
+        for gauge, found in ((self.lag, lag), (self.conservation, unaccounted)):
             gauge.clear()
             for (topic, number), records in found.items():
                 gauge.labels(topic, str(number)).set(records)

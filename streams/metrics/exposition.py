@@ -33,16 +33,16 @@ class Exposition:
         targets: Targets,
         day: int,
         lag: Mapping[tuple[str, int], int],
-        unexplained: Mapping[tuple[str, int], int],
+        unaccounted: Mapping[tuple[str, int], int],
         behind: int | None,
         accept: str,
     ) -> tuple[bytes, str]:
         """Prometheus or OpenMetrics text, as ``accept`` has it, and its content type.
 
-        ``lag`` and ``unexplained``: records by (topic, partition). ``behind``: how many records
+        ``lag`` and ``unaccounted``: records by (topic, partition). ``behind``: how many records
         the figures of the whole country lack, None if that cannot be told.
         """
-        self._instruments.observe(lag, unexplained, behind)
+        self._instruments.observe(lag, unaccounted, behind)
         encode, content_type = exposition.choose_encoder(accept)
         # The state first: OpenMetrics ends with a mark that the encoder of the instruments sets.
         state = self.state(states, targets, day).encode()
