@@ -39,7 +39,8 @@ from streams.state.codecs import (
     encode_taken_in,
     taken_in_key,
 )
-from streams.state.partition import Chunk, Partition
+from streams.state.merge import Merge
+from streams.state.partition import Partition
 from streams.views.reference_rule import restores, without_mark
 
 Outcome = Literal["applied", "duplicate", "superseded", "rejected", "forwarded"]
@@ -117,7 +118,7 @@ def take_in(
     verdict each. ``checkpoint`` holds once all of it is written; it is written after it.
     """
     writes = Writes()
-    chunk = Chunk(partition)
+    chunk = Merge(partition)
     outcomes = writes.outcomes
     number = partition.number
     at_home: dict[bytes | None, bool] = {None: True}
@@ -177,7 +178,7 @@ def take_in(
     return writes
 
 
-def _write_rows(writes: Writes, chunk: Chunk, partition: Partition) -> None:
+def _write_rows(writes: Writes, chunk: Merge, partition: Partition) -> None:
     writes.dossiers = [Outgoing(key, row) for key, row in chunk.dossier_rows.items()]
     writes.services = [Outgoing(key, row) for key, row in chunk.service_rows.items()]
     writes.months = month_rows(partition, chunk.months)

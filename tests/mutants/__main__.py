@@ -55,7 +55,7 @@ MUTANTS = (
     ),
     Mutant(
         "increment instead of derive",
-        "streams/state/partition.py",
+        "streams/state/merge.py",
         "                old = None if before is UNKNOWN else contribution(before)\n",
         "                old = None\n",
     ),
@@ -74,7 +74,7 @@ MUTANTS = (
     ),
     Mutant(
         "skip if seen",
-        "streams/state/partition.py",
+        "streams/state/merge.py",
         "            rows[key] = encode_dossier(state)\n            before = self._before[key]\n",
         "            before = self._before[key]\n"
         "            if state is before:\n"

@@ -24,7 +24,8 @@ from streams.state import ledger_store as saved_ledgers
 from streams.state.codecs import row_key
 from streams.state.comparison import first_difference
 from streams.state.ledger_store import SavedLedgers, decoded, encoded, finished
-from streams.state.partition import Chunk, Partition
+from streams.state.merge import Merge
+from streams.state.partition import Partition
 from streams.state.stores import MemoryStore, RocksStore
 from tests.domain.events import Event
 from tests.domain.register import Register, listing_of, step_of, submission_of
@@ -67,8 +68,8 @@ def _folded(partition: Partition) -> dict[str, Any]:
     return _state(again.ledgers)
 
 
-def _take(partition: Partition, events: Iterable[Event]) -> Chunk:
-    chunk = Chunk(partition)
+def _take(partition: Partition, events: Iterable[Event]) -> Merge:
+    chunk = Merge(partition)
     facts: list[DossierFact] = []
     for event in events:
         data = event["value"]["data"]

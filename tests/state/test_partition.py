@@ -22,7 +22,8 @@ from streams.state.codecs import (
     listing_key,
     row_key,
 )
-from streams.state.partition import Chunk, Partition, Seen
+from streams.state.merge import Merge
+from streams.state.partition import Partition, Seen
 from streams.state.stores import MemoryStore
 
 SUBMITTED = Submission(0, 1_641_348_000_000_000, "a", False, "1.004873", 0, None)
@@ -71,7 +72,7 @@ def test_a_chunk_that_is_read_again_names_every_row_again() -> None:
     ]
     named = []
     for _ in range(2):
-        chunk = Chunk(partition)
+        chunk = Merge(partition)
         outcomes = chunk.merge(facts, [1_641_348_000_000] * len(facts))
         chunk.listing("H56", "1.004873", 1, Listing(0, "x", True, 4, True, ""))
         chunk.close()
@@ -85,7 +86,7 @@ def test_a_timestamp_that_is_no_time_is_none_and_the_latest_day_is_kept_all_the_
     microseconds, day = 1_795_680_000_000_000, 738_160
     for arrived in (None, -1, microseconds, 2**63 - 1):
         partition = Partition(3, MemoryStore())
-        chunk = Chunk(partition)
+        chunk = Merge(partition)
         chunk.merge([StepFact("H56", "H56.14-220105-0002", 9, FINISHED)], [arrived])
         chunk.merge([SubmissionFact("H56", "H56.14-220105-0001", SUBMITTED)], [arrived])
         chunk.close()
@@ -101,7 +102,7 @@ def test_a_timestamp_that_is_no_time_is_none_and_the_latest_day_is_kept_all_the_
 
 def test_a_time_beside_one_that_is_none_stands() -> None:
     partition = Partition(3, MemoryStore())
-    chunk = Chunk(partition)
+    chunk = Merge(partition)
     fact = SubmissionFact("H56", "H56.14-220105-0001", SUBMITTED)
     chunk.merge([fact, fact, fact], [1_641_348_000_000, 1_795_680_000_000_000, None])
     chunk.close()
@@ -151,7 +152,7 @@ def test_twenty_years_of_daily_listings_make_small_rows_and_touch_one_month_each
     first, days = 738_000, 20 * 365
     largest = 0
     for start in range(0, days, 500):
-        chunk = Chunk(partition)
+        chunk = Merge(partition)
         for day in range(start, min(start + 500, days)):
             chunk.listing(
                 "H56", "1.004873", first + day, Listing(0, "x", True, 1 + day % 4, True, "ộ" * 500)
@@ -160,7 +161,7 @@ def test_twenty_years_of_daily_listings_make_small_rows_and_touch_one_month_each
         assert len(chunk.service_rows) <= 500
         largest = max(largest, *map(len, chunk.service_rows.values()))
     assert largest < 2_000
-    chunk = Chunk(partition)
+    chunk = Merge(partition)
     started = time.process_time()
     chunk.listing("H56", "1.004873", first + 77, Listing(1, "x", True, 3, True, ""))
     chunk.close()
