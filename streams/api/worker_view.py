@@ -10,8 +10,8 @@ from typing import NamedTuple, Protocol
 
 from streams.domain.ledger import AgencyLedger
 from streams.settings import Settings
-from streams.views.published_months import Register
-from streams.views.reference_data import Reference
+from streams.views.published_months import PublishedMonths
+from streams.views.reference_data import ReferenceData
 
 
 class NotReadyError(Exception):
@@ -50,10 +50,10 @@ class WorkerView(Protocol):
     def settings(self) -> Settings: ...
 
     @property
-    def reference(self) -> Reference: ...
+    def reference(self) -> ReferenceData: ...
 
     @property
-    def register(self) -> Register: ...
+    def register(self) -> PublishedMonths: ...
 
     def as_of(self) -> int:
         """The as-of day (an ordinal) where a question names none."""

@@ -20,8 +20,8 @@ from streams.cli.terminal import NOTHING, print_first_that_fits
 from streams.domain.calendar import PERIOD_KINDS, PeriodKind
 from streams.domain.percent import decimal, percent
 from streams.simulator import Check, agrees, measure
-from streams.views.published_months import Register
-from streams.views.reference_data import Reference
+from streams.views.published_months import PublishedMonths
+from streams.views.reference_data import ReferenceData
 from streams.views.report import report_json
 
 _AGREE_SECONDS = 30.0
@@ -42,8 +42,8 @@ class Result(NamedTuple):
 
 async def measured(
     checks: Sequence[Check],
-    register: Register,
-    reference: Reference,
+    register: PublishedMonths,
+    reference: ReferenceData,
     worker: WorkerProcess,
     session: aiohttp.ClientSession,
 ) -> list[Result]:
@@ -69,8 +69,8 @@ async def _rows(
     as_of: date,
     period: str,
     definition: str,
-    register: Register,
-    reference: Reference,
+    register: PublishedMonths,
+    reference: ReferenceData,
     worker: WorkerProcess,
     session: aiohttp.ClientSession,
 ) -> list[dict[str, Any]]:

@@ -23,8 +23,8 @@ from streams.domain.indicators import Figures
 from streams.domain.targets import INDICATORS, Indicator
 from streams.settings import Settings
 from streams.simulator import Scenario
-from streams.views.published_months import Register
-from streams.views.reference_data import Reference
+from streams.views.published_months import PublishedMonths
+from streams.views.reference_data import ReferenceData
 
 _REFRESH_SECONDS = 1.0
 _RATE_SECONDS = 10.0  # events a second are an average over the last of these
@@ -34,8 +34,8 @@ async def watch(
     settings: Settings,
     scenario: Scenario,
     rate: float | None,
-    register: Register,
-    reference: Reference,
+    register: PublishedMonths,
+    reference: ReferenceData,
     worker: WorkerProcess,
     session: aiohttp.ClientSession,
 ) -> None:

@@ -97,12 +97,12 @@ async def _publish(file: Path, settings: Settings, topic: str | None) -> None:
 
 async def registered_agencies(settings: Settings) -> dict[str, frozenset[str]]:
     """The agencies on the broker and their sources; none where the topics are not there yet."""
-    from streams.views.reference_data import Reference
+    from streams.views.reference_data import ReferenceData
 
     topics = [settings.topic(Topic.agencies), settings.topic(Topic.targets)]
     if not await topics_to_read(settings, *topics):
         return {}
-    reference = Reference(settings)
+    reference = ReferenceData(settings)
     await reference.start()
     try:
         return dict(reference.sources)

@@ -84,13 +84,13 @@ def compare(rows: Iterable[Row], known: Known) -> tuple[list[Message], list[Faul
 async def read_known(settings: Settings) -> Known:
     """Read what stands on the topics as of now. Raises ``Failure`` and KafkaError."""
     from streams.audit.logs import Log
-    from streams.views.reference_data import Reference
+    from streams.views.reference_data import ReferenceData
 
     topics = [*REFERENCE_TOPICS, Topic.catalogue, Topic.dead_letters]
     if not await topics_to_read(settings, *map(settings.topic, topics)):
         return Known()
     name = settings.topic(Topic.catalogue)
-    reference = Reference(settings)
+    reference = ReferenceData(settings)
     await reference.start()
     try:
         entries = reference.view.entries.items()

@@ -26,8 +26,8 @@ from streams.domain.definitions import DEFINITIONS
 from streams.domain.indicators import GROUPS, Figures
 from streams.domain.targets import Indicator
 from streams.settings import AsOf, Settings
-from streams.views.published_months import Register
-from streams.views.reference_data import Reference
+from streams.views.published_months import PublishedMonths
+from streams.views.reference_data import ReferenceData
 from streams.views.report import report_json
 
 _ASK_SECONDS = 5.0
@@ -95,13 +95,13 @@ def report(period: PeriodKind, as_of: AsOf | None, definition: str | None, form:
 
 
 @asynccontextmanager
-async def open_register(settings: Settings) -> AsyncIterator[tuple[Register, Reference]]:
+async def open_register(settings: Settings) -> AsyncIterator[tuple[PublishedMonths, ReferenceData]]:
     """Everything published so far; raises ``Failure`` where the topics are not as they should."""
     names = (Topic.agency_months, Topic.agencies, Topic.targets)
     await require_topics(
         settings, *map(settings.topic, names), behind=map(settings.topic, EVENT_TOPICS)
     )
-    register, reference = Register(settings), Reference(settings)
+    register, reference = PublishedMonths(settings), ReferenceData(settings)
     try:
         await register.start()
         await reference.start()
@@ -111,7 +111,7 @@ async def open_register(settings: Settings) -> AsyncIterator[tuple[Register, Ref
         await register.stop()
 
 
-def day_of_setting(as_of: AsOf, register: Register) -> int:
+def day_of_setting(as_of: AsOf, register: PublishedMonths) -> int:
     """The ordinal of an as-of setting, as the worker understands it."""
     if isinstance(as_of, date):
         return as_of.toordinal()

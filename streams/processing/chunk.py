@@ -2,8 +2,8 @@
 
 No Faust and no I/O in it, so crash tests drive it directly. The order of a chunk (design rule 1):
 
-1. ``judge`` decodes and admits each record: an event, or a rejection with its reason.
-2. ``take_in`` merges the events into the partition's state and returns the :class:`Writes`.
+1. ``validate`` decodes and admits each record: an event, or a rejection with its reason.
+2. ``process_chunk`` merges the events into the partition's state and returns the :class:`Writes`.
 3. The caller sends the writes and waits until the broker has acknowledged every one.
 4. Only then may the chunk be acknowledged to the consumer.
 
@@ -45,7 +45,7 @@ from streams.views.reference_rule import restores, without_mark
 
 Outcome = Literal["applied", "duplicate", "superseded", "rejected", "forwarded"]
 
-MENDABLE = frozenset({Reason.unknown_agency, Reason.source_not_allowed})
+RETRYABLE = frozenset({Reason.unknown_agency, Reason.source_not_allowed})
 """Reasons that newer reference data may lift: worth a second look before they stand."""
 
 
@@ -54,7 +54,7 @@ class Tombstone(NamedTuple):
 
 
 TOMBSTONE = Tombstone()
-Verdict = DossierFact | Event | Rejection | Tombstone
+Validated = DossierFact | Event | Rejection | Tombstone
 
 
 @dataclass(slots=True)
@@ -72,19 +72,21 @@ class Writes:
     """(agency or "" where it is not registered, reason) → records."""
 
 
-def judge(topic: Topic, record: Record, agencies: Mapping[str, frozenset[str]]) -> Verdict:
+def validate(topic: Topic, record: Record, agencies: Mapping[str, frozenset[str]]) -> Validated:
     """The fact or event in a record, or why it counts for nothing."""
     plain = read_plain(topic, record, agencies)
     if plain is None:
-        return judge_in_full(topic, record, agencies)
+        return validate_in_full(topic, record, agencies)
     event, at, due_at = plain
     if type(event) is PlainProcessedEvent:
         return step_fact(event, at)
     return submission_fact(event, at, due_at)
 
 
-def judge_in_full(topic: Topic, record: Record, agencies: Mapping[str, frozenset[str]]) -> Verdict:
-    """As :func:`judge`, by the full validator alone, which decides whatever is not plain."""
+def validate_in_full(
+    topic: Topic, record: Record, agencies: Mapping[str, frozenset[str]]
+) -> Validated:
+    """As :func:`validate`, by the full validator alone, which decides whatever is not plain."""
     if record.value is None and topic not in EVENT_TOPICS:
         return too_large(None, without_mark(record.headers), record.key) or TOMBSTONE
     # A copy that restores a reference record is judged as the original was.
@@ -102,20 +104,20 @@ def judge_in_full(topic: Topic, record: Record, agencies: Mapping[str, frozenset
     return event
 
 
-def take_in(
+def process_chunk(
     topic: Topic,
     topic_name: str,
     partition: Partition,
     partitions: int,
     records: Sequence[Record],
-    verdicts: Iterable[Verdict],
+    results: Iterable[Validated],
     agencies: Mapping[str, frozenset[str]],
     checkpoint: Checkpoint,
 ) -> Writes:
     """Merge what was accepted into ``partition`` and say what must be written.
 
     ``records`` are one chunk of ``topic`` (``topic_name`` in full), in offset order, with a
-    verdict each. ``checkpoint`` holds once all of it is written; it is written after it.
+    result each. ``checkpoint`` holds once all of it is written; it is written after it.
     """
     writes = Writes()
     chunk = Merge(partition)
@@ -125,11 +127,11 @@ def take_in(
     """By key; a record without one is never accepted, whatever its partition."""
     facts: list[DossierFact] = []
     arrived: list[int | None] = []
-    for record, verdict in zip(records, verdicts, strict=True):
-        if type(verdict) is Rejection:
+    for record, result in zip(records, results, strict=True):
+        if type(result) is Rejection:
             outcomes["rejected"] += 1
-            agency = verdict.agency if verdict.agency in agencies else None
-            writes.rejected[agency or "", verdict.reason.value] += 1
+            agency = result.agency if result.agency in agencies else None
+            writes.rejected[agency or "", result.reason.value] += 1
             writes.dead_letters.append(
                 dead_letter(
                     topic_name,
@@ -138,7 +140,7 @@ def take_in(
                     record.key,
                     record.value,
                     record.headers,
-                    verdict,
+                    result,
                 )
             )
             continue
@@ -154,17 +156,17 @@ def take_in(
             outcomes["forwarded"] += 1
             right = partition_for(key, partitions)
             writes.forwards.append((right, Outgoing(key, record.value, record.headers)))
-        elif type(verdict) is StepFact or type(verdict) is SubmissionFact:
-            facts.append(verdict)
+        elif type(result) is StepFact or type(result) is SubmissionFact:
+            facts.append(result)
             arrived.append(record.timestamp)
-        elif isinstance(verdict, ListedEvent):
-            listed = verdict.data
+        elif isinstance(result, ListedEvent):
+            listed = result.data
             outcomes[
                 chunk.listing(
                     listed.agency,
                     listed.service,
                     listed.effective_from.toordinal(),
-                    listing_fact(verdict),
+                    listing_fact(result),
                 )
             ] += 1
             chunk.note(listed.agency, record_time(record.timestamp), None)

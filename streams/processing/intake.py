@@ -11,10 +11,10 @@ docs/architecture.md too, and a test holds both against each other.
    owner.
 2. Put in order (``Intake._in_order``): the state is as before. Brokers that cannot be asked end the
    process; records that were skipped are fetched again.
-3. Validate (``Intake._judge``): the state is as before. Reference data that cannot be read is
+3. Validate (``Intake._validate``): the state is as before. Reference data that cannot be read is
    waited for.
-4. Merge (``take_in``): the state may be half changed. A damaged store is set aside and the task
-   restored; anything else ends the process. The chunk is processed again.
+4. Merge (``process_chunk``): the state may be half changed. A damaged store is set aside and the
+   task restored; anything else ends the process. The chunk is processed again.
 5. Write what goes elsewhere (``Changelogs.write``): dead letters and forwarded records may stand
    there and be written again: a dead letter is known by its coordinates, and a forwarded record
    changes nothing the second time.
@@ -44,7 +44,7 @@ from schemas.topics import EVENT_TOPICS, REFERENCE_TOPICS, Topic
 from streams.kafka.batch_writer import Acknowledged
 from streams.kafka.log import Log, Record
 from streams.kafka.unpacking import unreadable_offsets
-from streams.processing.chunk import MENDABLE, Verdict, Writes, judge, take_in
+from streams.processing.chunk import RETRYABLE, Validated, Writes, process_chunk, validate
 from streams.processing.cut_logs import missing
 from streams.processing.reference_repair import ReferenceRepair
 from streams.processing.source_cursor import Fetched, SourceCursor
@@ -52,7 +52,7 @@ from streams.processing.task import Task
 from streams.processing.tasks import DAMAGE, Seek, Tasks
 from streams.settings import Settings
 from streams.state.codecs import Checkpoint
-from streams.views.reference_data import Reference
+from streams.views.reference_data import ReferenceData
 
 logger = logging.getLogger(__name__)
 
@@ -95,7 +95,7 @@ class Intake:
         self,
         settings: Settings,
         tasks: Tasks,
-        reference: Reference,
+        reference: ReferenceData,
         repair: ReferenceRepair,
         log: Log,
         counters: Counters,
@@ -148,8 +148,8 @@ class Intake:
             return
         started = time.monotonic()
         position = cursor.position
-        verdicts = await self._judge(topic, fetched.records)
-        if topic in REFERENCE_TOPICS and any(isinstance(v, Rejection) for v in verdicts):
+        results = await self._validate(topic, fetched.records)
+        if topic in REFERENCE_TOPICS and any(isinstance(v, Rejection) for v in results):
             await self._refresh_reference()
             await self._repair.make_good([tp.partition])
         await self._slots.acquire()
@@ -159,13 +159,13 @@ class Intake:
                 self._slots.release()
                 return  # restored from elsewhere meanwhile: what comes next shows what is missing
             processed = cursor.after(fetched)
-            writes = take_in(
+            writes = process_chunk(
                 topic,
                 tp.topic,
                 task.partition,
                 self._settings.partitions,
                 fetched.records,
-                verdicts,
+                results,
                 self._reference.sources,
                 processed,
             )
@@ -237,24 +237,24 @@ class Intake:
         self.processed += writes.outcomes.total()
         self._counters.count_chunk(topic, writes.outcomes.items(), writes.rejected.items(), seconds)
 
-    async def _judge(self, topic: Topic, records: Sequence[Record]) -> list[Verdict]:
-        """A verdict per record; unknown agencies get a second look at fresh reference data.
+    async def _validate(self, topic: Topic, records: Sequence[Record]) -> list[Validated]:
+        """A result per record; unknown agencies get a second look at fresh reference data.
 
         Registrations come by another topic. Whoever registers an agency and then sends its events
         must not see them refused because this process had not read the registration yet.
         """
         sources = self._reference.sources
-        verdicts = [judge(topic, record, sources) for record in records]
+        results = [validate(topic, record, sources) for record in records]
         doubtful = [
             index
-            for index, verdict in enumerate(verdicts)
-            if isinstance(verdict, Rejection) and verdict.reason in MENDABLE
+            for index, result in enumerate(results)
+            if isinstance(result, Rejection) and result.reason in RETRYABLE
         ]
         if doubtful:
             await self._refresh_reference()
             for index in doubtful:
-                verdicts[index] = judge(topic, records[index], self._reference.sources)
-        return verdicts
+                results[index] = validate(topic, records[index], self._reference.sources)
+        return results
 
     async def _refresh_reference(self) -> None:
         while True:

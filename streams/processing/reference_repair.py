@@ -1,8 +1,9 @@
 """Keeps what stands on ``hoso.agencies`` and ``hoso.targets`` in their logs (contract, section 1).
 
-The owner of a partition writes to it whatever :meth:`Reference.owed` names: at once when it meets a
-refused record, before that record's chunk is acknowledged, and from time to time for what needs no
-hurry (a removal that another partition knows nothing of) or was left by a worker that ended.
+The owner of a partition writes to it whatever :meth:`ReferenceData.owed` names: at once when it
+meets a refused record, before that record's chunk is acknowledged, and from time to time for what
+needs no hurry (a removal that another partition knows nothing of) or was left by a worker that
+ended.
 
 What is owed follows from the logs alone, so nothing is remembered: a crash before the write leaves
 the debt for the next owner, and one that writes twice, or no longer owns the partition, does no
@@ -20,7 +21,7 @@ from aiokafka.errors import KafkaError, KafkaTimeoutError
 
 from streams.kafka.batch_writer import Acknowledged, BatchWriter
 from streams.settings import Settings
-from streams.views.reference_data import Reference
+from streams.views.reference_data import ReferenceData
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +33,7 @@ class ReferenceRepair:
     """Writes what the partitions of this worker owe."""
 
     def __init__(
-        self, settings: Settings, reference: Reference, writer: Callable[[], BatchWriter]
+        self, settings: Settings, reference: ReferenceData, writer: Callable[[], BatchWriter]
     ) -> None:
         self._settings = settings
         self._reference = reference

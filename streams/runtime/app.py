@@ -33,8 +33,8 @@ from streams.runtime.heartbeat import Heartbeat
 from streams.runtime.view import View
 from streams.settings import Settings, authority
 from streams.state.partition import NOT_SEEN
-from streams.views.published_months import Live, Register
-from streams.views.reference_data import Reference
+from streams.views.published_months import Live, PublishedMonths
+from streams.views.reference_data import ReferenceData
 
 logger = logging.getLogger(__name__)
 
@@ -84,8 +84,8 @@ class Worker:
         self._watch = watch
         self._rows: AIOKafkaProducer | None = None
         self._heartbeat = Heartbeat(SESSION_SECONDS)
-        self.reference = Reference(settings)
-        self.register = Register(settings, self.live, lambda: self.tasks.reached())
+        self.reference = ReferenceData(settings)
+        self.register = PublishedMonths(settings, self.live, lambda: self.tasks.reached())
         log = KafkaLog(settings.client_options())
         self.tasks = Tasks(
             settings,

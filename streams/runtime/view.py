@@ -15,8 +15,8 @@ from streams.processing.task import Task
 from streams.processing.tasks import Tasks
 from streams.settings import Settings
 from streams.state.partition import NOT_SEEN
-from streams.views.published_months import Register
-from streams.views.reference_data import Reference
+from streams.views.published_months import PublishedMonths
+from streams.views.reference_data import ReferenceData
 
 _NO_MONTHS = Months()
 
@@ -26,8 +26,8 @@ class View:
     """One worker's parts, read on the event loop that they live on: whole chunks are seen only."""
 
     settings: Settings
-    reference: Reference
-    register: Register
+    reference: ReferenceData
+    register: PublishedMonths
     tasks: Tasks
     intake: Intake
     exposition: Exposition

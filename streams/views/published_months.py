@@ -35,7 +35,7 @@ from streams.state.codecs import (
 )
 from streams.state.partition import NOT_SEEN, Seen, later
 from streams.views.behind import Behind
-from streams.views.reference_data import Reference
+from streams.views.reference_data import ReferenceData
 
 _SLICE = 100
 
@@ -64,7 +64,7 @@ def _nothing() -> Reached:
     return {}
 
 
-class Register:
+class PublishedMonths:
     """A view of ``agency-months``. ``start`` before use.
 
     ``live`` gives the agencies that this process owns itself, if any: their ledgers stand in for
@@ -181,7 +181,7 @@ class Register:
         return reduce(later, self.seen().values(), NOT_SEEN).day
 
     def figures(
-        self, reference: Reference, definition: str, period: PeriodKind, as_of: int
+        self, reference: ReferenceData, definition: str, period: PeriodKind, as_of: int
     ) -> list[Figures]:
         """Every group's and registered agency's figures. ``KeyError`` for another definition."""
         return report(

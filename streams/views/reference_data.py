@@ -29,7 +29,7 @@ from streams.views.reference_rule import Standing, merge, owed, standing
 _Key = tuple[Topic, bytes]
 
 
-class Reference:
+class ReferenceData:
     """Agencies and targets, kept current. ``start`` before use."""
 
     def __init__(self, settings: Settings) -> None:

@@ -17,13 +17,13 @@ from streams.domain.indicators import Counts, Figures
 from streams.domain.targets import INDICATORS
 from streams.state.partition import NOT_SEEN, Seen
 from streams.views.behind import Ends
-from streams.views.published_months import Register
-from streams.views.reference_data import Reference
+from streams.views.published_months import PublishedMonths
+from streams.views.reference_data import ReferenceData
 
 
 def report_json(
-    register: Register,
-    reference: Reference,
+    register: PublishedMonths,
+    reference: ReferenceData,
     definition: str,
     kind: PeriodKind,
     as_of: int,
@@ -86,7 +86,7 @@ def _ratios(counts: Counts | None) -> dict[str, float | None]:
     }
 
 
-def _last_event(row: Figures, seen: Mapping[str, Seen], reference: Reference) -> str | None:
+def _last_event(row: Figures, seen: Mapping[str, Seen], reference: ReferenceData) -> str | None:
     if row.kind is not None:
         at = seen.get(row.scope, NOT_SEEN).at
     else:

@@ -1,7 +1,8 @@
 """A worker without a broker: real tables, views, intake counters and web server, fed by hand.
 
 Records go the way they go in a worker: reference data through the views' own record handling,
-events through ``judge`` and ``take_in``, and the agency-months rows those name into the register.
+events through ``validate`` and ``process_chunk``, and the agency-months rows those name into the
+register.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from streams.kafka.partitioner import partition_for
 from streams.metrics.catalogue import Instruments
 from streams.metrics.collector import Sample, state_parts
 from streams.metrics.exposition import Exposition
-from streams.processing.chunk import judge, take_in
+from streams.processing.chunk import process_chunk, validate
 from streams.processing.intake import Intake
 from streams.processing.reference_repair import ReferenceRepair
 from streams.processing.source_cursor import SourceCursor
@@ -40,8 +41,8 @@ from streams.state.codecs import Checkpoint
 from streams.state.partition import Partition
 from streams.state.stores import MemoryStore
 from streams.views.behind import Behind
-from streams.views.published_months import Register
-from streams.views.reference_data import Reference
+from streams.views.published_months import PublishedMonths
+from streams.views.reference_data import ReferenceData
 
 EXAMPLES = Path(__file__).parents[1] / "data" / "example_events.jsonl"
 NOW = datetime(2022, 8, 25, 9, 30, tzinfo=ZONE)
@@ -77,8 +78,8 @@ class World:
     def __post_init__(self) -> None:
         self.registry = CollectorRegistry()
         self.clock: Callable[[], datetime] = lambda: NOW
-        self.reference = Reference(self.settings)
-        self.register = Register(self.settings)
+        self.reference = ReferenceData(self.settings)
+        self.register = PublishedMonths(self.settings)
         self.register.behind = Behind(self.register, self._high_watermarks)
         self.instruments = Instruments.of_worker(self.registry, self.settings)
         self.fatal: list[str] = []
@@ -173,14 +174,14 @@ class World:
             if topics[name] in REFERENCE_TOPICS:
                 self.reference.view._apply(chunk)
             sources = self.reference.sources
-            verdicts = [judge(topics[name], record, sources) for record in chunk]
-            writes = take_in(
+            results = [validate(topics[name], record, sources) for record in chunk]
+            writes = process_chunk(
                 topics[name],
                 name,
                 self._partitions[number],
                 self.settings.partitions,
                 chunk,
-                verdicts,
+                results,
                 sources,
                 Checkpoint(chunk[-1].offset + 1),
             )
@@ -217,7 +218,7 @@ def event(kind: str, /, **data: Any) -> dict[str, Any]:
 
 
 def register(world: World, code: str, name: str = "", kind: str = "province") -> None:
-    """Register an agency."""
+    """PublishedMonths an agency."""
     agency = event("agency.registered", agency=code, name=name or code, kind=kind, sources=[])
     world.send(Topic.agencies, code, agency)
 

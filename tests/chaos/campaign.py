@@ -23,8 +23,8 @@ from aiokafka.errors import KafkaError
 from streams.kafka.offsets import end_offsets
 from streams.kafka.topics import catalogue, create_missing
 from streams.settings import load
-from streams.views.published_months import Register
-from streams.views.reference_data import Reference
+from streams.views.published_months import PublishedMonths
+from streams.views.reference_data import ReferenceData
 from streams.views.report import report_json
 from tests.chaos.brokers import Apache, Brokers, Embedded
 from tests.chaos.commits import Commits
@@ -349,7 +349,7 @@ class Campaign:
             app_id=GROUP,
             partitions=self._profile.partitions,
         )
-        register, reference = Register(settings), Reference(settings)
+        register, reference = PublishedMonths(settings), ReferenceData(settings)
         await register.start()
         await reference.start()
         try:
@@ -392,6 +392,6 @@ class Campaign:
             )
 
 
-def _published(register: Register, reference: Reference, ask: Ask) -> dict[str, Any]:
+def _published(register: PublishedMonths, reference: ReferenceData, ask: Ask) -> dict[str, Any]:
     day = date.fromisoformat(ask.as_of).toordinal()
     return report_json(register, reference, ask.definition, ask.period, day, None)  # type: ignore[arg-type]

@@ -42,7 +42,7 @@ from streams.settings import load
 from streams.state.codecs import decode_agency_seen, split_agency_month_key, split_taken_in_key
 from streams.state.partition import NOT_SEEN, Seen, later
 from streams.state.stores import NOTHING, DamagedStoreError, MemoryStore
-from streams.views.reference_data import Reference
+from streams.views.reference_data import ReferenceData
 
 SETTINGS = load(topic_prefix="", app_id="sim", partitions=2)
 START_MS = 16_725_225_600_000  # the year 2500: facts of busy worlds reach to 2400
@@ -435,7 +435,7 @@ def _damaged_after(uses: int) -> Use:
     return use
 
 
-class SimulatedReference(Reference):
+class SimulatedReference(ReferenceData):
     """Reference data read from the simulated logs, but for the agencies, which are given."""
 
     def __init__(self, cluster: Cluster, sources: Mapping[str, frozenset[str]]) -> None:

@@ -21,7 +21,7 @@ from pydantic import TypeAdapter
 from schemas.fast_path import instant_us, read_plain
 from schemas.instants import DatedInstant, epoch_us
 from schemas.topics import Topic
-from streams.processing.chunk import judge, judge_in_full
+from streams.processing.chunk import validate, validate_in_full
 from tests.schemas.samples import good, wire
 
 SHORT = (Topic.submissions, Topic.processing)
@@ -52,7 +52,9 @@ def agree(topic: Topic, record: Record) -> bool:
     """Whether the short way took the record; fails if the full validator sees it otherwise."""
     taken = read_plain(topic, record, AGENCIES) is not None
     if taken:
-        assert judge_in_full(topic, record, AGENCIES) == judge(topic, record, AGENCIES), record
+        assert validate_in_full(topic, record, AGENCIES) == validate(topic, record, AGENCIES), (
+            record
+        )
     return taken
 
 
@@ -225,8 +227,8 @@ def test_an_instant_is_in_the_future_from_the_same_microsecond_on() -> None:
     assert agree(Topic.processing, Record(wire(event), timestamp=sent_ms))
     event["data"]["at"] = (limit + timedelta(microseconds=1)).isoformat()
     assert not agree(Topic.processing, Record(wire(event), timestamp=sent_ms))
-    verdict = judge(Topic.processing, Record(wire(event), timestamp=sent_ms), AGENCIES)
-    assert verdict == judge_in_full(
+    result = validate(Topic.processing, Record(wire(event), timestamp=sent_ms), AGENCIES)
+    assert result == validate_in_full(
         Topic.processing, Record(wire(event), timestamp=sent_ms), AGENCIES
     )
 

@@ -19,7 +19,7 @@ from faust.types import TP
 from schemas.topics import REFERENCE_TOPICS
 from streams.kafka.partitioner import partition_for
 from streams.processing.reference_repair import ReferenceRepair
-from streams.views.reference_data import Reference
+from streams.views.reference_data import ReferenceData
 from tests.processing.simulation import SETTINGS, Cluster, Worker, track_tasks
 from tests.views.test_reference_rule import KEY, REFUSED, record, registration
 
@@ -55,7 +55,7 @@ def values(cluster: Cluster, tp: TP = LOG) -> list[bytes | None]:
 
 def stands(cluster: Cluster) -> str | None:
     """The name that a process which begins now reads."""
-    reference = Reference(SETTINGS)
+    reference = ReferenceData(SETTINGS)
     for topic in REFERENCE_TOPICS:
         for number in range(SETTINGS.partitions):
             records: list[Any] = cluster.read(TP(str(topic), number), 0, 1_000)
@@ -138,7 +138,7 @@ class _Broker:
 
 def repair_against(error: Exception) -> ReferenceRepair:
     """One that has something to write, and a broker that answers so."""
-    reference = Reference(SETTINGS)
+    reference = ReferenceData(SETTINGS)
     rows: list[Any] = [
         record(0, 0, 1, GOOD)._replace(topic="agencies"),
         record(0, 1, 2, REFUSED)._replace(topic="agencies"),

@@ -13,19 +13,21 @@ from aiokafka.errors import KafkaConnectionError
 from streams.settings import load
 from streams.state.codecs import taken_in_key
 from streams.views.behind import Behind, Ends
-from streams.views.published_months import Reached, Register
+from streams.views.published_months import PublishedMonths, Reached
 
 ROW = b"H56/2022-01"
 TOPIC, OTHER = "hoso.submissions", "hoso.processing"
 
 
-def _register(*rows: tuple[int, bytes, bytes | None], live: Reached | None = None) -> Register:
-    register = Register(load({}), live_reached=lambda: live or {})
+def _register(
+    *rows: tuple[int, bytes, bytes | None], live: Reached | None = None
+) -> PublishedMonths:
+    register = PublishedMonths(load({}), live_reached=lambda: live or {})
     _write(register, *rows)
     return register
 
 
-def _write(register: Register, *rows: tuple[int, bytes, bytes | None]) -> None:
+def _write(register: PublishedMonths, *rows: tuple[int, bytes, bytes | None]) -> None:
     register.view._apply(
         [SimpleNamespace(partition=number, key=key, value=value) for number, key, value in rows]  # type: ignore[misc]
     )

@@ -14,7 +14,7 @@ import pytest
 
 from schemas.topics import Topic
 from streams.settings import load
-from streams.views.reference_data import Reference
+from streams.views.reference_data import ReferenceData
 from streams.views.reference_rule import (
     RESTORES,
     Standing,
@@ -265,7 +265,7 @@ def test_late_owners_compaction_and_races_never_change_what_stands() -> None:
 
 
 def test_reference_data_follows_the_rule_and_names_what_each_partition_owes() -> None:
-    reference = Reference(load({}))
+    reference = ReferenceData(load({}))
     old, refused = record(7, 0, 1_000, registration("old")), record(7, 1, 1_001, REFUSED)
     reference.view._apply([old, refused])
     assert reference.agencies["H56"].name == "old"
