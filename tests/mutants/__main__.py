@@ -23,6 +23,7 @@ FAST = (
     "tests/runtime/test_faust_driver.py",
     "tests/views",
     "tests/state",
+    "tests/metrics",
     "tests/api",
     "tests/domain",
 )
