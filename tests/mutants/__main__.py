@@ -207,12 +207,6 @@ MUTANTS = (
         "    async def _commit_what_is_ours(self, *_: Any, **__: Any) -> bool:\n",
     ),
     Mutant(
-        "an overtaken restore goes on",
-        "streams/processing/restore.py",
-        "    return task.phase is Phase.RESTORING and task.generation == generation",
-        "    return task.phase is Phase.RESTORING",
-    ),
-    Mutant(
         "text of an earlier scrape",
         "streams/metrics/exposition.py",
         "            text = known.get(part)\n",
