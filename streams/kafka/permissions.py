@@ -140,7 +140,7 @@ class Permissions:
         for right in Right:
             lacking = [
                 topic
-                for topic, rights in needs.items()
+                for topic, rights in sorted(needs.items())
                 if right in rights and not allowed.get(topic, right.bit) & right.bit
             ]
             if lacking:

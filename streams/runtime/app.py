@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import socket
@@ -11,7 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaConnectionError, KafkaError
 from faust.types import TP
 from prometheus_client import CollectorRegistry
 
@@ -42,6 +43,7 @@ Clock = Callable[[], datetime]
 
 DRAIN_SECONDS = 5.0
 SESSION_SECONDS = 6.0
+RECONNECT_SECONDS = 1.0
 
 POLL_SECONDS = 10.0
 """How often the logs are asked what no consumer is told: rows of others, lost records."""
@@ -168,16 +170,25 @@ class Worker:
         self.faust.add_future(self._topic_watch.run())
         if self._watch is not None:
             self.faust.add_future(self._watch())
-        self._rows = AIOKafkaProducer(
+        while True:
+            self._rows = self._new_producer()
+            try:
+                await self._rows.start()
+            except KafkaConnectionError:  # the brokers went away meanwhile: they are waited for
+                await asyncio.sleep(RECONNECT_SECONDS)
+            else:
+                break
+        await self.tasks.prepare()
+        await self.reference.start()
+        await self.register.start()
+
+    def _new_producer(self) -> AIOKafkaProducer:
+        return AIOKafkaProducer(
             **self.settings.client_options(),
             acks="all",
             max_batch_size=BATCH_BYTES,
             max_request_size=8 * 1024 * 1024,
         )
-        await self._rows.start()
-        await self.tasks.prepare()
-        await self.reference.start()
-        await self.register.start()
 
     async def stop(self) -> None:
         """Let chunks in flight be acknowledged and begin no other, so that the last commit covers
