@@ -129,7 +129,8 @@ class CompactedView(Generic[K, V]):
         """Read up to the end offsets as of now, then follow in the background.
 
         Raises MissingTopicError, KafkaError when no broker answers, and whatever ``decode`` raises
-        (as ViewFailedError). Set a deadline around it if it must not wait out an outage.
+        (as ViewFailedError). Set a deadline around it if it must not wait out an outage. After an
+        error it may be started again.
         """
         if self._consumer is not None:
             raise RuntimeError("a view is started once")
@@ -145,6 +146,7 @@ class CompactedView(Generic[K, V]):
             await self._reached(dict.fromkeys(partitions, 0))
         except BaseException:
             await self.stop()
+            self._consumer, self._stopped = None, False
             raise
         return self
 

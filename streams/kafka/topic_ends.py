@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from streams.kafka.aiokafka_internals import client_of
 from streams.kafka.consumers import plain_consumer
@@ -19,7 +20,12 @@ class MissingTopicError(Exception):
 async def partitions_of(consumer: AIOKafkaConsumer, topics: Sequence[str]) -> list[TopicPartition]:
     """Every partition of some topics. Raises :class:`MissingTopicError` and ``KafkaError``."""
     # The list of all topics, because asking for one by name creates it on some brokers.
-    cluster = await client_of(consumer).fetch_all_metadata()
+    try:
+        cluster = await client_of(consumer).fetch_all_metadata()
+    except KafkaError as error:
+        if type(error) is KafkaError:  # what aiokafka calls it when no broker answers any more
+            raise KafkaConnectionError(str(error)) from error
+        raise
     missing = [topic for topic in topics if not cluster.partitions_for_topic(topic)]
     if missing:
         raise MissingTopicError(f"no such topic: {', '.join(missing)}")

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from datetime import date, datetime
 from types import MappingProxyType
 from typing import Any
@@ -170,17 +170,14 @@ class Worker:
         self.faust.add_future(self._topic_watch.run())
         if self._watch is not None:
             self.faust.add_future(self._watch())
-        while True:
-            self._rows = self._new_producer()
-            try:
-                await self._rows.start()
-            except KafkaConnectionError:  # the brokers went away meanwhile: they are waited for
-                await asyncio.sleep(RECONNECT_SECONDS)
-            else:
-                break
+        await _reachable(self._start_producer)
         await self.tasks.prepare()
-        await self.reference.start()
-        await self.register.start()
+        await _reachable(self.reference.start)
+        await _reachable(self.register.start)
+
+    async def _start_producer(self) -> None:
+        self._rows = self._new_producer()
+        await self._rows.start()
 
     def _new_producer(self) -> AIOKafkaProducer:
         return AIOKafkaProducer(
@@ -263,6 +260,17 @@ class Worker:
             if any(partition in numbers for numbers in topics.values()):
                 return str(url)
         return None
+
+
+async def _reachable(start: Callable[[], Awaitable[object]]) -> None:
+    """Start something, and again when the brokers went away meanwhile: they are waited for."""
+    while True:
+        try:
+            await start()
+        except KafkaConnectionError:
+            await asyncio.sleep(RECONNECT_SECONDS)
+        else:
+            return
 
 
 def _faust_settings(settings: Settings) -> dict[str, Any]:
