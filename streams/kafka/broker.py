@@ -11,6 +11,7 @@ import atexit
 import contextlib
 import ctypes
 import os
+import random
 import signal
 import socket
 import struct
@@ -189,11 +190,16 @@ def brokers_at(host: str, port: int, timeout: float = 1.0) -> int:
 
 
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A TCP port of 127.0.0.1 that nobody listens on, and that no connection is given meanwhile.
+
+    Below 32768, where Linux begins to number the near ends of connections: a port may be kept for
+    a server that starts later, or that is away for a while.
+    """
+    while True:
+        port = random.SystemRandom().randrange(15_000, 32_768)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind((HOST, port))
+            return port
 
 
 def _read(connection: socket.socket, size: int) -> bytes:

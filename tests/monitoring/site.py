@@ -5,12 +5,9 @@ The configuration is the project's own, copied with every duration of it divided
 
 from __future__ import annotations
 
-import contextlib
 import json
-import random
 import re
 import shutil
-import socket
 import subprocess
 import threading
 import time
@@ -22,6 +19,8 @@ from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from streams.kafka.broker import free_port
 
 PROMETHEUS = Path(__file__).parents[2] / "prometheus"
 SPEED = 60
@@ -48,18 +47,6 @@ def replaced(text: str, old: str, new: str) -> str:
     """``text`` with ``old``, which must be there, replaced."""
     assert old in text, old
     return text.replace(old, new)
-
-
-def free_port() -> int:
-    """A port that nobody listens on, and that no connection is given while its server is down.
-
-    Below 32768, where Linux begins to number the near ends of connections.
-    """
-    while True:
-        port = random.SystemRandom().randrange(15_000, 32_768)
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
 
 
 def eventually(what: str, check: Callable[[], Any], seconds: float = 180) -> Any:

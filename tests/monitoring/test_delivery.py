@@ -19,6 +19,7 @@ import pytest
 from prometheus_client import generate_latest
 
 from schemas.topics import Topic
+from streams.kafka.broker import free_port
 from tests.api.world import World, event, list_service, register, submit
 from tests.monitoring.site import (
     PROMETHEUS,
@@ -30,7 +31,6 @@ from tests.monitoring.site import (
     Server,
     eventually,
     faster,
-    free_port,
     replaced,
     worker,
 )
