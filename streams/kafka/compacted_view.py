@@ -41,6 +41,10 @@ class ViewFailedError(Exception):
     """The view has stopped following and its entries may be old; ``__cause__`` says why."""
 
 
+class ViewStoppedError(ViewFailedError):
+    """The view was told to stop."""
+
+
 class CompactedView(Generic[K, V]):
     """The newest value of every key of some compacted topics.
 
@@ -169,7 +173,7 @@ class CompactedView(Generic[K, V]):
                 await asyncio.shield(self._joinable)
         except asyncio.CancelledError:
             if self._stopped:
-                raise ViewFailedError(f"view of {self._topics}: stopped") from None
+                raise ViewStoppedError(f"view of {self._topics}: stopped") from None
             raise
 
     @property
@@ -293,7 +297,7 @@ class CompactedView(Generic[K, V]):
             if self._failed is not None:
                 raise ViewFailedError(f"view of {self._topics}: {self._failed}") from self._failed
             if self._stopped:
-                raise ViewFailedError(f"view of {self._topics}: stopped")
+                raise ViewStoppedError(f"view of {self._topics}: stopped")
             self._progress.clear()
             await self._progress.wait()
 

@@ -6,13 +6,13 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from datetime import date, datetime
 from types import MappingProxyType
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaConnectionError, KafkaError
+from aiokafka.errors import KafkaError
 from faust.types import TP
 from prometheus_client import CollectorRegistry
 
@@ -20,7 +20,9 @@ from streams.api.server import WebServer
 from streams.domain.calendar import ZONE
 from streams.domain.definitions import DEFINITIONS
 from streams.kafka.batch_writer import BATCH_BYTES, BatchWriter
+from streams.kafka.compacted_view import ViewStoppedError
 from streams.kafka.log import KafkaLog
+from streams.kafka.reconnect import start_when_reachable
 from streams.kafka.topic_metadata import TopicQuestion, TopicState
 from streams.metrics.catalogue import Instruments
 from streams.metrics.exposition import Exposition
@@ -43,7 +45,6 @@ Clock = Callable[[], datetime]
 
 DRAIN_SECONDS = 5.0
 SESSION_SECONDS = 6.0
-RECONNECT_SECONDS = 1.0
 
 POLL_SECONDS = 10.0
 """How often the logs are asked what no consumer is told: rows of others, lost records."""
@@ -170,10 +171,13 @@ class Worker:
         self.faust.add_future(self._topic_watch.run())
         if self._watch is not None:
             self.faust.add_future(self._watch())
-        await _reachable(self._start_producer)
+        await start_when_reachable(self._start_producer)
         await self.tasks.prepare()
-        await _reachable(self.reference.start)
-        await _reachable(self.register.start)
+        try:
+            await start_when_reachable(self.reference.start)
+            await start_when_reachable(self.register.start)
+        except ViewStoppedError as stopped:  # the worker was told to end while it starts
+            raise asyncio.CancelledError from stopped
 
     async def _start_producer(self) -> None:
         self._rows = self._new_producer()
@@ -260,17 +264,6 @@ class Worker:
             if any(partition in numbers for numbers in topics.values()):
                 return str(url)
         return None
-
-
-async def _reachable(start: Callable[[], Awaitable[object]]) -> None:
-    """Start something, and again when the brokers went away meanwhile: they are waited for."""
-    while True:
-        try:
-            await start()
-        except KafkaConnectionError:
-            await asyncio.sleep(RECONNECT_SECONDS)
-        else:
-            return
 
 
 def _faust_settings(settings: Settings) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from streams.kafka.aiokafka_internals import (
     read_committed,
 )
 from streams.kafka.permissions import may_not_join
+from streams.kafka.reconnect import start_when_reachable
 from streams.processing.source_cursor import Fetched
 from streams.runtime.deadline import STOP_SECONDS, end_within
 
@@ -95,6 +96,9 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # F
         consumer = read_committed(super()._create_consumer(loop))
         self._epochs = note_leader_epochs(consumer)
         return consumer
+
+    async def on_start(self) -> None:
+        await start_when_reachable(super().on_start)
 
     async def seek_here(self, tp: TP, offset: int) -> None:
         """Seek, in this thread: it drops what was fetched, which is handed over here as well.
@@ -231,10 +235,16 @@ class _Consumer(driver.Consumer):  # type: ignore[misc]
         return committed
 
 
+class _Producer(driver.Producer):  # type: ignore[misc]
+    async def on_start(self) -> None:
+        await start_when_reachable(super().on_start)
+
+
 class Transport(driver.Transport):  # type: ignore[misc]
     """Faust's Kafka transport, with fetches that do not hold one another up."""
 
     Consumer = _Consumer
+    Producer = _Producer
 
 
 class FaustApp(faust.App):  # type: ignore[misc]
@@ -246,6 +256,9 @@ class FaustApp(faust.App):  # type: ignore[misc]
 
     def _new_transport(self) -> Transport:
         return Transport(self.conf.broker_consumer, self)
+
+    def _new_producer_transport(self) -> Transport:
+        return Transport(self.conf.broker_producer, self)
 
     def coordinator(self) -> Any:
         """aiokafka's GroupCoordinator behind the consumer, once partitions are assigned."""

@@ -91,13 +91,14 @@ async def test_records_removed_while_the_worker_was_down_are_counted(site: Site)
 
 @ON_APACHE_KAFKA
 async def test_a_whole_backlog_that_was_removed_is_counted(site: Site) -> None:
-    """Nothing is left to read that would show the gap."""
-    await site.send([registered(), listed()])
+    """Nothing is left to read that would show the gap; what had been read shows where it began."""
+    read = submitted("A")
+    await site.send([registered(), listed(), read])
     worker = site.worker()
-    await site.caught_up()
+    await site.settled_on(Register([registered(), listed(), read]))
     worker.kill()
     await site.send([submitted(f"D{n}") for n in range(7)])
-    await remove(site, "submissions", 7)
+    await remove(site, "submissions", 8)
     worker = site.worker()
 
     async def counted() -> bool:
