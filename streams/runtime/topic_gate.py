@@ -104,6 +104,8 @@ class TopicGate:
             end_within(STOP_SECONDS, 0, "nothing was begun yet")
 
         for number in (signal.SIGTERM, signal.SIGINT):
+            # Windows has no handlers on the loop (NotImplementedError), and only the main thread
+            # may set any (RuntimeError).
             with contextlib.suppress(NotImplementedError, RuntimeError):
                 loop.add_signal_handler(number, told)
         runner: web.AppRunner | None = None
