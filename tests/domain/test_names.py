@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from random import Random
 from unicodedata import normalize
 
 import pytest
@@ -119,7 +120,8 @@ def test_names_are_sorted_as_vietnamese_dictionaries_do() -> None:
         *("Da Cam", "Đà Lạt", "Đà Nẵng", "Đắk Lắk", "Đắk Nông", "em", "ém", "êm", "Lào Cai"),
         *("ma", "mà", "mả", "mã", "má", "mạ", "oan", "ôn", "ơn", "um", "ừm", "y tế", "Ωμέγα"),
     ]
-    assert sorted(expected[::-1], key=in_order) == expected
+    shuffled = Random(1).sample(expected, len(expected))
+    assert sorted(shuffled, key=in_order) == expected
     assert in_order(normalize("NFD", "Đắk Lắk"))[:2] == in_order("Đắk Lắk")[:2]
     provinces = sorted((a.name for a in AGENCIES if a.kind == "province"), key=in_order)
     assert provinces[:8] == [
