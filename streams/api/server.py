@@ -7,6 +7,7 @@ ratio, which live with the agency's owner and are asked of it.
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import date
@@ -31,6 +32,9 @@ logger = logging.getLogger(__name__)
 
 STALE_SECONDS = 60.0
 """Without progress for this long while there is lag, a worker is not healthy."""
+
+_COMPRESSED_ASIDE = 16_384
+"""Bytes from which a body is compressed in another thread, so that no chunk waits for it."""
 
 _OWNER_TIMEOUT = aiohttp.ClientTimeout(total=10)
 _FORWARDED = "hoso-forwarded"
@@ -121,7 +125,14 @@ class WebServer(Service):  # type: ignore[misc]  # mode ships no types
         behind = self._worker.register.behind
         records = behind.records(await behind.ends())
         body, content_type = self._worker.scrape(request.headers.get("Accept", ""), records)
-        return web.Response(body=body, headers={"Content-Type": content_type})
+        answer = web.Response(
+            body=body,
+            headers={"Content-Type": content_type, "Vary": "Accept, Accept-Encoding"},
+            zlib_executor_size=_COMPRESSED_ASIDE,
+        )
+        if _takes_gzip(request):
+            answer.enable_compression(web.ContentCoding.gzip)
+        return answer
 
     async def healthz(self, _: web.Request) -> web.StreamResponse:
         """200 while the process makes progress, 503 when it has lag and is stalled.
@@ -257,6 +268,16 @@ class WebServer(Service):  # type: ignore[misc]  # mode ships no types
         """As-of day and definition, the worker's own where ``query`` names none."""
         as_of = self._worker.as_of() if query.as_of is None else query.as_of.toordinal()
         return as_of, query.definition or self._worker.settings.definition
+
+
+def _takes_gzip(request: web.Request) -> bool:
+    """Whether Accept-Encoding names gzip, and not with a weight of 0 (RFC 9110, 12.5.3)."""
+    given = ",".join(request.headers.getall("Accept-Encoding", ())).lower()
+    for coding in given.split(","):
+        name, _, weight = coding.partition(";")
+        if name.strip() == "gzip":
+            return re.fullmatch(r"\s*q\s*=\s*0(\.0*)?\s*", weight) is None
+    return False
 
 
 def _service(row: ListedService) -> dict[str, Any]:
