@@ -42,7 +42,7 @@ mutants: $(READY) ## Put faults into the code one at a time; the fast tests must
 dashboards: $(READY) ## Write grafana/dashboards from their source
 	$(BIN)/python -m grafana.src
 
-env: ## Write .env for docker compose, with random passwords
+env: ## Write .env and settings/ for docker compose; again after a change of either
 	@$(PYTHON) grafana/make_env.py
 
 ROUNDS ?= 5

@@ -6,8 +6,10 @@ import json
 import os
 import re
 import shutil
+import struct
 import subprocess
 import sys
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +76,33 @@ def test_nothing_may_more_than_it_needs(name: str) -> None:
         assert service["read_only"] is True
     else:
         assert not re.match(r"(root|0)\b", service["user"])
+        # Kafka's image writes its configuration beside its programs.
+        assert service.get("read_only", False) is (name != "kafka")
+
+
+@every_service
+def test_nothing_may_take_all_of_the_machine(name: str) -> None:
+    assert re.fullmatch(r"\$\{\w+_MEMORY:-\d+g\}|\d+[mg]", SERVICES[name]["mem_limit"])
+    assert set(SERVICES[name]["logging"]["options"]) == {"max-size", "max-file"}
+
+
+def test_defaults_are_those_of_the_example() -> None:
+    compose = (ROOT / "docker-compose.yml").read_text("utf-8")
+    example = (ROOT / ".env.example").read_text("utf-8")
+    defaults = dict(re.findall(r"\$\{(\w+):-([^}]*)\}", compose))
+    assert defaults.items() <= dict(re.findall(r"^(\w+)=(.*)$", example, re.MULTILINE)).items()
+    assert defaults["PROMETHEUS_DISK"]
+
+
+def test_kafkas_health_check_starts_no_jvm_and_asks_for_the_api_versions() -> None:
+    command = SERVICES["kafka"]["healthcheck"]["test"][-1]
+    assert "java" not in command
+    assert ".sh" not in command
+    sent = re.search(r"printf '([\\0-7]+)'", command)
+    assert sent is not None
+    request = bytes(int(octal, 8) for octal in sent[1].split("\\")[1:])
+    length, key, version, _, client = struct.unpack(">ihhih", request)
+    assert (length, key, version, client) == (len(request) - 4, 18, 0, -1)
 
 
 @every_service
@@ -103,13 +132,15 @@ def test_what_stays_has_a_health_check(name: str) -> None:
         assert service["restart"] == "unless-stopped"
 
 
-def test_everything_mounted_is_there() -> None:
+def test_everything_mounted_is_there(project: Path) -> None:
+    assert make_env.main() == 0
     named = set()
     for service in SERVICES.values():
         for volume in service.get("volumes", []):
             source, _, rest = volume.partition(":")
             if source.startswith("./"):
-                assert (ROOT / source).exists(), source
+                root = project if source.startswith("./settings/") else ROOT
+                assert (root / source).exists(), source
                 assert rest.endswith(":ro"), volume
             elif rest:
                 named.add(source)
@@ -136,20 +167,25 @@ def test_every_variable_is_in_the_example() -> None:
     assert used == set(re.findall(r"^(\w+)=", example, re.MULTILINE))
 
 
-def test_make_env_fills_what_is_empty_and_nothing_else(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    example = (ROOT / ".env.example").read_text("utf-8")
-    (tmp_path / ".env.example").write_text(example, "utf-8")
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A checkout with what ``make env`` reads."""
+    (tmp_path / "prometheus").mkdir()
+    for name in (".env.example", "prometheus/alertmanager.yml"):
+        (tmp_path / name).write_text((ROOT / name).read_text("utf-8"), "utf-8")
     monkeypatch.setattr(make_env, "ROOT", tmp_path)
+    return tmp_path
 
+
+def test_make_env_fills_what_is_empty_and_nothing_else(project: Path) -> None:
     assert make_env.main() == 0
-    written = (tmp_path / ".env").read_text("utf-8")
-    assert make_env.main() == 1, "what is there is kept"
+    written = (project / ".env").read_text("utf-8")
+    assert make_env.main() == 0
 
-    assert (tmp_path / ".env").read_text("utf-8") == written
-    assert (tmp_path / ".env").stat().st_mode & 0o077 == 0, "nobody else may read it"
+    assert (project / ".env").read_text("utf-8") == written, "what is there is kept"
+    assert (project / ".env").stat().st_mode & 0o077 == 0, "nobody else may read it"
     found = dict(re.findall(r"^(\w+)=(.*)$", written, re.MULTILINE))
+    example = (ROOT / ".env.example").read_text("utf-8")
     before = dict(re.findall(r"^(\w+)=(.*)$", example, re.MULTILINE))
     secrets = [found[name] for name, value in before.items() if not value]
     assert len(set(secrets)) == len(secrets) == 3
@@ -157,9 +193,79 @@ def test_make_env_fills_what_is_empty_and_nothing_else(
     assert {n: v for n, v in found.items() if before[n]} == {n: v for n, v in before.items() if v}
 
 
+def test_make_env_puts_the_receivers_into_the_routes(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert make_env.main() == 0
+    assert "nobody hears of alerts yet" in capsys.readouterr().err
+    routes = yaml.safe_load((ROOT / "prometheus/alertmanager.yml").read_text("utf-8"))
+    made = project / "settings" / "alertmanager.yml"
+    names = [{"name": receiver["name"]} for receiver in routes.pop("receivers")]
+    assert yaml.safe_load(made.read_text("utf-8")) == {**routes, "receivers": names}
+    inode = made.stat().st_ino
+
+    # As an administrator writes it: an address with a secret in it.
+    mine = project / "settings" / "receivers.yml"
+    secret = "https://chat.example.org/hooks/\\1-of-a-secret"
+    mine.write_text(
+        mine.read_text("utf-8").replace(
+            "\n  - name: pager\n",
+            f"\n  - name: pager\n    webhook_configs:\n      - url: {secret}\n",
+        )
+    )
+    assert make_env.main() == 0
+    assert capsys.readouterr().err == ""
+    found = yaml.safe_load(made.read_text("utf-8"))
+    (pager,) = (receiver for receiver in found.pop("receivers") if receiver["name"] == "pager")
+    assert pager == {"name": "pager", "webhook_configs": [{"url": secret}]}
+    assert found == routes, "the routes are the project's"
+    assert made.stat().st_ino == inode, "a container would go on with the old file"
+    assert mine.stat().st_mode & 0o077 == 0
+    assert made.parent.stat().st_mode & 0o077 == 0, "others on this machine read no secret"
+    assert made.stat().st_mode & 0o004, "its reader in the container is another user"
+
+
+def test_make_env_says_which_receiver_of_the_routes_is_missing(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert make_env.main() == 0
+    mine = project / "settings" / "receivers.yml"
+    mine.write_text(mine.read_text("utf-8").replace("  - name: ministries\n", ""))
+    before = (project / "settings" / "alertmanager.yml").read_text("utf-8")
+    assert make_env.main() == 1
+    assert "receivers.yml: no receiver named ministries\n" in capsys.readouterr().err
+    assert (project / "settings" / "alertmanager.yml").read_text("utf-8") == before
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"), [("HOSO_WORKERS=3", 3), ("", 1), ("HOSO_WORKERS=1\nHOSO_WORKERS=12", 12)]
+)
+def test_make_env_tells_prometheus_how_many_workers_there_should_be(
+    project: Path, line: str, expected: int
+) -> None:
+    (project / ".env").write_text(line + "\n")
+    assert make_env.main() == 0
+    (group,) = yaml.safe_load((project / "settings" / "workers.yml").read_text("utf-8"))["groups"]
+    (rule,) = group["rules"]
+    assert rule == {"record": "hoso:workers_expected:count", "expr": f"vector({expected})"}
+    alerts = (ROOT / "prometheus/rules/alerts.yml").read_text("utf-8")
+    assert rule["record"] in alerts
+
+
+@pytest.mark.parametrize("number", ["0", "many", "3 # three", "-1", ""])
+def test_make_env_refuses_what_is_no_number_of_workers(
+    project: Path, capsys: pytest.CaptureFixture[str], number: str
+) -> None:
+    (project / ".env").write_text(f"HOSO_WORKERS={number}\n")
+    assert make_env.main() == 1
+    assert f"found {number!r}" in capsys.readouterr().err
+
+
 def test_env_is_never_committed() -> None:
-    assert "/.env" in (ROOT / ".gitignore").read_text("utf-8").splitlines()
-    assert not (ROOT / ".dockerignore").read_text("utf-8").count(".env")
+    ignored = (ROOT / ".gitignore").read_text("utf-8").splitlines()
+    assert {"/.env", "/settings/"} <= set(ignored)
+    let_through = (ROOT / ".dockerignore").read_text("utf-8")
+    assert not re.search(r"\.env|settings", let_through)
 
 
 @pytest.mark.parametrize("name", OF_HOSO)
@@ -194,6 +300,10 @@ def test_the_workers_port_is_one_everywhere() -> None:
 def test_prometheus_differs_in_addresses_only() -> None:
     usual = yaml.safe_load((ROOT / "prometheus/prometheus.yml").read_text("utf-8"))
     compose = yaml.safe_load((ROOT / "prometheus/prometheus.compose.yml").read_text("utf-8"))
+    own = [path for path in compose["rule_files"] if path not in usual["rule_files"]]
+    mounted = [volume.split(":")[1] for volume in SERVICES["prometheus"]["volumes"]]
+    assert [path for path in mounted if fnmatch(path, own[0])], "of make env"
+    compose["rule_files"].remove(*own)
     for config in (usual, compose):
         config["alerting"]["alertmanagers"] = []
         for job in config["scrape_configs"]:
