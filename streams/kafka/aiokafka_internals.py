@@ -34,20 +34,32 @@ class _PartitionRecords(fetcher.PartitionRecords):  # type: ignore[misc]  # aiok
         self._check_crcs = False  # Batches has
         records.tp = tp
         records.position = self.next_fetch_offset
+        self._records_iterator = self._walk()
 
-    def __next__(self) -> Any:
-        try:
-            return next(self._records_iterator)
-        except StopIteration:
-            self._records_iterator = None
-            raise
-        except Exception:
-            # A header name that is not UTF-8, or worse. Where the walk is it keeps in itself, so
-            # it can begin again there, with a reader that gives what can be read.
-            if not self._records.again():
-                raise
-            self._records_iterator = self._unpack_records()
-            return next(self)
+    def __iter__(self) -> Any:
+        return self._records_iterator
+
+    def _walk(self) -> Any:
+        # What aiokafka's walk does for such batches, without its questions about transactions.
+        for batch in self._records.plain():
+            try:
+                for record in batch:
+                    if record.offset >= self.next_fetch_offset:
+                        self.next_fetch_offset = record.offset + 1
+                        yield self._consumer_record(self._tp, record)
+            except Exception:
+                self._records.again()
+                break
+            self.next_fetch_offset = batch.next_offset
+        while True:
+            try:
+                yield from self._unpack_records()
+                return
+            except Exception:
+                # A header name that is not UTF-8, or worse. Where the walk is it keeps in itself,
+                # so it can begin again there, with a reader that gives what can be read.
+                if not self._records.again():
+                    raise
 
 
 # ``Fetcher._proc_fetch_request`` looks both up in its module for every answer.

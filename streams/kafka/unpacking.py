@@ -126,10 +126,13 @@ class Record(NamedTuple):
 
 
 _FRAME = struct.Struct(">qi")
+_BEGINNING = struct.Struct(">8xi4xb4xH")
+"""Length, version and attributes."""
 _MAGIC_AT = 16
 _HEADER = struct.Struct(">qiibIhiqqqhii")
 _CODEC, _APPEND_TIME, _TRANSACTIONAL, _CONTROL = 0x07, 0x08, 0x10, 0x20
 _CODEC_AT = 22
+_NOT_PLAIN = _CODEC | _TRANSACTIONAL | _CONTROL
 _MARKER = struct.Struct(">hh")
 _NO_MARKER = _MARKER.pack(0, -1)
 
@@ -147,8 +150,6 @@ class Batches:
     def __init__(self, data: bytes) -> None:
         self._data = memoryview(data)
         self._start = self._at = 0
-        self._end = self._frame()
-        """Where the next batch ends, None if no whole one is left."""
         self._careful = False
         self._given_careful = True
         self.tp = TopicPartition("?", -1)
@@ -161,21 +162,40 @@ class Batches:
         """Of all."""
         return len(self._data)
 
+    def plain(self) -> Iterator[Any]:
+        """The batches from here on, up to one that is compressed, in a transaction or faulty.
+
+        For speed: clients that do not wait for more make a batch of each record. They are given as
+        aiokafka's own reader of them; if that raises, call :meth:`again`.
+        """
+        data, size, at = self._data, len(self._data), self._at
+        while size - at >= _HEADER.size:
+            length, magic, attributes = _BEGINNING.unpack_from(data, at)
+            end = at + _FRAME.size + length
+            if magic != 2 or attributes & _NOT_PLAIN or not at + _HEADER.size <= end <= size:
+                return
+            batch = DefaultRecordBatch(data[at:end])
+            if not batch.validate_crc():
+                return
+            self._start, self._at = at, end
+            self._given_careful = False
+            yield batch
+            at = end
+
     def has_next(self) -> bool:
         """Whether a batch follows; a fetch ends early when it has given much already."""
         if self.unpacked > FETCHED_BYTES:
             return False
         # Only a later batch may be incomplete: a broker answers with a whole one at least.
-        return self._end is not None or (self._at == 0 and len(self._data) > 0)
+        return self._frame() is not None or (self._at == 0 and len(self._data) > 0)
 
     def next_batch(self) -> Any:
         """The next batch, after :meth:`has_next`."""
-        start, end = self._at, self._end
+        start, end = self._at, self._frame()
         if end is None:
             self._at = len(self._data)
             return Batch(self, None, self.position, "it has no length that could be right")
         self._start, self._at = start, end
-        self._end = self._frame()
         raw = self._data[start:end]
         theirs: Any = None
         try:
@@ -203,14 +223,14 @@ class Batches:
         if self._given_careful:
             return False
         self._at, self._careful = self._start, True
-        self._end = self._frame()
         return True
 
     def following(self) -> int | None:
         """The base offset of the batch after the one given last, if it is here."""
-        return None if self._end is None else _FRAME.unpack_from(self._data, self._at)[0]
+        return None if self._frame() is None else _FRAME.unpack_from(self._data, self._at)[0]
 
     def _frame(self) -> int | None:
+        """Where the next batch ends, None if no whole one is left."""
         at = self._at
         if len(self._data) - at <= _MAGIC_AT:
             return None
