@@ -27,6 +27,7 @@ class _PartitionRecords(fetcher.PartitionRecords):  # type: ignore[misc]  # aiok
 
     _check_crcs: bool
     _records: Batches
+    next_fetch_offset: int
     _records_iterator: Any
 
     def __init__(self, tp: TopicPartition, records: Batches, *args: Any, **kwargs: Any) -> None:
