@@ -23,7 +23,8 @@ class BadParameterError(ValueError):
         self.parameter = parameter
 
 
-def _day(text: object) -> date:
+def day_of_text(text: object) -> date:
+    """``YYYY-MM-DD`` and no other way to write a day. Raises ``ValueError``."""
     day = date.fromisoformat(str(text))
     if day.isoformat() != text:
         raise ValueError
@@ -42,7 +43,7 @@ class IndicatorsQuery(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     period: PeriodKind = Field("year", description=f"one of {', '.join(PERIOD_KINDS)}")
-    as_of: Annotated[date, BeforeValidator(_day)] | None = Field(
+    as_of: Annotated[date, BeforeValidator(day_of_text)] | None = Field(
         None, description="a date YYYY-MM-DD"
     )
     """None: the worker's own as-of day."""
@@ -59,7 +60,13 @@ class ServicesQuery(IndicatorsQuery):
     """None: both."""
 
 
-Q = TypeVar("Q", bound=IndicatorsQuery)
+class NoQuery(BaseModel):
+    """A question without parameters."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+Q = TypeVar("Q", bound=BaseModel)
 
 
 def read(model: type[Q], query: MultiMapping[str]) -> Q:
@@ -68,7 +75,7 @@ def read(model: type[Q], query: MultiMapping[str]) -> Q:
     for name in query:
         if name not in fields:
             raise BadParameterError(
-                name, f"no such parameter, expected {', '.join(sorted(fields))}"
+                name, f"no such parameter, expected {', '.join(sorted(fields)) or 'none'}"
             )
         if len(query.getall(name)) > 1:
             raise BadParameterError(name, "given more than once")

@@ -1,4 +1,4 @@
-"""The HTTP server of a worker: metrics, health and the API, on Faust's web server hook.
+"""The HTTP server of a worker: metrics, health, the API and the pages, on Faust's web server hook.
 
 Thin: parameters in, figures out. Every answer comes from any worker, except the services behind a
 ratio, which live with the agency's owner and are asked of it.
@@ -9,9 +9,10 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from datetime import date
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from datetime import date, datetime
 from typing import Any
+from urllib.parse import quote
 
 import aiohttp
 import orjson
@@ -19,9 +20,10 @@ from aiohttp import web
 from mode import Service
 from yarl import URL
 
-from streams.api.queries import BadParameterError, IndicatorsQuery, ServicesQuery, read
+from streams.api.pages.routes import Pages, system_clock
+from streams.api.queries import BadParameterError, IndicatorsQuery, NoQuery, ServicesQuery, read
 from streams.api.worker_view import NotReadyError, WorkerView
-from streams.domain.calendar import period_of
+from streams.domain.calendar import PERIOD_KINDS, period_of
 from streams.domain.definitions import DEFINITIONS
 from streams.domain.services import ListedService, listed_services
 from streams.kafka.partitioner import partition_for
@@ -42,6 +44,7 @@ _FORWARDED = "hoso-forwarded"
 
 # Without the expression a code could have no braces; an encoded slash in it is no separator.
 _SERVICES = "/api/v1/agencies/{code:[^/]+}/services"
+_REJECTED = "/api/v1/agencies/{code:[^/]+}/rejected"
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -52,12 +55,28 @@ def _json(body: Any, status: int = 200) -> web.Response:
     )
 
 
+class _RefusedError(NotReadyError):
+    """The owner of an agency was asked and answered with an error, which is passed on."""
+
+    def __init__(self, status: int, body: bytes) -> None:
+        super().__init__(f"the agency's worker answers {status}")
+        self.status = status
+        self.body = body
+
+
 @web.middleware
 async def _errors_as_json(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         return await handler(request)
     except BadParameterError as error:
         return _json({"error": str(error), "parameter": error.parameter}, 400)
+    except _RefusedError as refused:
+        return web.Response(
+            body=refused.body,
+            status=refused.status,
+            content_type="application/json",
+            charset="utf-8",
+        )
     except NotReadyError as error:
         about = {"agency": code} if (code := request.match_info.get("code")) else {}
         return _json({"error": f"{error}; try again soon", **about}, 503)
@@ -76,9 +95,12 @@ async def _errors_as_json(request: web.Request, handler: Handler) -> web.StreamR
 class WebServer(Service):  # type: ignore[misc]  # mode ships no types
     """Serves one worker. Started by Faust after the app."""
 
-    def __init__(self, worker: WorkerView, **kwargs: Any) -> None:
+    def __init__(
+        self, worker: WorkerView, clock: Callable[[], datetime] = system_clock, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self._worker = worker
+        self._clock = clock
         self._runner: web.AppRunner | None = None
         self._client: aiohttp.ClientSession | None = None
         self._caught_up_at = time.monotonic()
@@ -94,8 +116,11 @@ class WebServer(Service):  # type: ignore[misc]  # mode ships no types
                 web.get("/readyz", self.readyz),
                 web.get("/api/v1/indicators", self.indicators),
                 web.get(_SERVICES, self.services),
-                web.get("/", self.index),
+                web.get(_REJECTED, self.rejected),
             ]
+        )
+        application.add_routes(
+            Pages(self._worker, self._catch_up, self._ask_agency, self._clock).routes()
         )
         return application
 
@@ -163,19 +188,6 @@ class WebServer(Service):  # type: ignore[misc]  # mode ships no types
         found = self._worker.readiness()
         return _json(found._asdict(), 200 if found.ready else 503)
 
-    async def index(self, _: web.Request) -> web.StreamResponse:
-        """Where everything is, until the scoreboard is here."""
-        return _json(
-            {
-                "name": "hoso",
-                "metrics": "/metrics",
-                "indicators": "/api/v1/indicators",
-                "services": "/api/v1/agencies/{code}/services",
-                "health": "/healthz",
-                "ready": "/readyz",
-            }
-        )
-
     # API
 
     async def indicators(self, request: web.Request) -> web.StreamResponse:
@@ -196,38 +208,66 @@ class WebServer(Service):  # type: ignore[misc]  # mode ships no types
         code = request.match_info["code"]
         await self._catch_up()
         as_of, definition = self._defaults(query)
+        # Spelt out, so that the owner's defaults and clock have no say.
+        question = {"period": query.period, "as_of": _day(as_of), "definition": definition}
+        if query.with_dossiers is not None:
+            question["with_dossiers"] = query.with_dossiers
+        return await self._answer_of_owner(request, code, "services", question)
+
+    async def rejected(self, request: web.Request) -> web.StreamResponse:
+        """How many of an agency's records were rejected, by reason, by the worker that owns it."""
+        read(NoQuery, request.query)
+        await self._catch_up()
+        return await self._answer_of_owner(request, request.match_info["code"], "rejected", {})
+
+    async def _answer_of_owner(
+        self, request: web.Request, code: str, what: str, question: Mapping[str, str]
+    ) -> web.StreamResponse:
         if code not in self._worker.reference.agencies:
             return _json({"error": f"agency {code!r} is not registered", "agency": code}, 404)
+        return _json(await self._ask_agency(request, what, question))
+
+    async def _ask_agency(
+        self, request: web.Request, what: str, question: Mapping[str, str]
+    ) -> dict[str, Any]:
+        """What only the owner of the agency of ``request`` knows: its services, or what was
+        rejected. From this worker, or else asked of the one that owns it."""
+        code = request.match_info["code"]
         ledger = self._worker.ledger(code)
         if ledger is None:
-            # Spelt out, so that the owner's defaults and clock have no say.
-            question = {"period": query.period, "as_of": _day(as_of), "definition": definition}
-            if query.with_dossiers is not None:
-                question["with_dossiers"] = query.with_dossiers
-            return await self._ask_owner(request, code, question)
-        period = period_of(query.period, as_of)
-        wanted = {"true": (True,), "false": (False,)}.get(query.with_dossiers or "", (True, False))
-        return _json(
-            {
+            return await self._ask_owner(request, code, what, question)
+        if what == "rejected":
+            since, reasons = self._worker.rejected(code)
+            return {
                 "agency": code,
-                "as_of": _day(as_of),
-                "period": {
-                    "kind": query.period,
-                    "start": _day(period.start),
-                    "end": _day(period.end),
-                },
-                "definition": definition,
-                "services": [
-                    _service(row)
-                    for row in listed_services(ledger, DEFINITIONS[definition], period)
-                    if bool(row.online_dossiers) in wanted
-                ],
+                "since": since.isoformat(timespec="seconds"),
+                "rejected": dict(sorted(reasons.items())),
             }
+        as_of, definition = date.fromisoformat(question["as_of"]), question["definition"]
+        (kind,) = (kind for kind in PERIOD_KINDS if kind == question["period"])
+        period = period_of(kind, as_of.toordinal())
+        wanted = {"true": (True,), "false": (False,)}.get(
+            question.get("with_dossiers", ""), (True, False)
         )
+        return {
+            "agency": code,
+            "as_of": question["as_of"],
+            "period": {
+                "kind": kind,
+                "start": _day(period.start),
+                "end": _day(period.end),
+            },
+            "definition": definition,
+            "services": [
+                _service(row)
+                for row in listed_services(ledger, DEFINITIONS[definition], period)
+                if bool(row.online_dossiers) in wanted
+            ],
+        }
 
     async def _ask_owner(
-        self, request: web.Request, code: str, question: dict[str, str]
-    ) -> web.StreamResponse:
+        self, request: web.Request, code: str, what: str, question: Mapping[str, str]
+    ) -> dict[str, Any]:
         number = partition_for(code.encode(), self._worker.settings.partitions)
         # One hop only: two workers that each take the other for the owner must not chase a
         # request in circles while a rebalance is settling.
@@ -236,22 +276,23 @@ class WebServer(Service):  # type: ignore[misc]  # mode ships no types
         owner = self._worker.owner_url(number)
         if owner is None or self._client is None:
             raise NotReadyError(f"nobody owns partition {number} of agency {code!r} now")
-        path = URL(owner.rstrip("/") + request.rel_url.raw_path, encoded=True)
+        # Dots too: a code may be of nothing else, and is no step up the path.
+        spelt = quote(code, safe="").replace(".", "%2E")
+        path = URL(f"{owner.rstrip('/')}/api/v1/agencies/{spelt}/{what}", encoded=True)
         try:
             async with self._client.get(
                 path.with_query(question), headers={_FORWARDED: "1"}
             ) as answer:
-                return web.Response(
-                    body=await answer.read(),
-                    status=answer.status,
-                    content_type="application/json",
-                    charset="utf-8",
-                )
+                body = await answer.read()
+                if answer.status == 200:
+                    found: dict[str, Any] = orjson.loads(body)
+                    return found
         except (aiohttp.ClientError, TimeoutError) as error:
             logger.warning("the worker at %s does not answer: %r", owner, error)
             raise NotReadyError(
                 f"the worker of agency {code!r}, {owner}, does not answer"
             ) from error
+        raise _RefusedError(answer.status, body)
 
     def _failed(self) -> list[str]:
         views = self._worker.reference.view, self._worker.register.view

@@ -6,6 +6,7 @@ Implemented in :mod:`streams.runtime`; the API is tested, and could be served, w
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import NamedTuple, Protocol
 
 from streams.domain.ledger import AgencyLedger
@@ -70,6 +71,9 @@ class WorkerView(Protocol):
 
         Raises ``NotReadyError`` while the partition is recovered.
         """
+
+    def rejected(self, agency: str) -> tuple[datetime, Mapping[str, int]]:
+        """Since when, and how many records of an agency this process rejected, by reason."""
 
     def owner_url(self, partition: int) -> str | None:
         """The web address of the worker that owns ``partition``, or None while nobody does."""

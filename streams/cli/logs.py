@@ -15,8 +15,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from streams.cli.terminal import json_text, plain
+from streams.cli.terminal import json_text
 from streams.settings import Settings
+from streams.views.spreadsheet import plain
 
 
 class TextFormatter(logging.Formatter):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import date, datetime
 from typing import Any
@@ -28,7 +28,7 @@ from streams.domain.targets import Indicator
 from streams.settings import AsOf, Settings
 from streams.views.published_months import PublishedMonths
 from streams.views.reference_data import ReferenceData
-from streams.views.report import report_json
+from streams.views.report import flat_rows, report_json
 
 _ASK_SECONDS = 5.0
 """How long the brokers may take to say how far they are."""
@@ -133,7 +133,7 @@ async def _report(
     if form == "json":
         say_json(answer)
     else:
-        say_csv(_flat_rows(answer))
+        say_csv(flat_rows(answer))
 
 
 # What a narrower terminal goes without, in this order, and how long names may be.
@@ -205,27 +205,3 @@ def _cells(row: Figures, indicator: Indicator, counted: str) -> dict[str, tuple[
 
 def _cut(name: str, longest: int) -> str:
     return name if len(name) <= longest else f"{name[: max(0, longest - 1)]}…"
-
-
-def _flat_rows(answer: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    period = answer["period"]
-    about = {
-        "as_of": answer["as_of"],
-        "period": period["kind"],
-        "period_start": period["start"],
-        "definition": answer["definition"],
-        "behind": answer["behind"],
-        "release": answer["release"],
-    }
-    for row in answer["rows"]:
-        yield about | _flat(row)
-
-
-def _flat(row: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in row.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{name}_")
-        else:
-            flat[prefix + name] = value
-    return flat

@@ -7,15 +7,12 @@ and no character of it reaches the terminal that does anything but show itself.
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 import re
 import sys
-import unicodedata
 from collections.abc import Iterable, Mapping
 from fractions import Fraction
-from functools import cache
 from typing import Any
 
 import click
@@ -34,28 +31,10 @@ from rich.table import Table
 from rich.text import Text
 
 from streams.domain import percent as domain
+from streams.views.spreadsheet import csv_lines, plain, shows_itself
 
 NOTHING = "–"
 _WIDE = 200  # columns where there is no terminal whose width could be asked
-_FORMULA = tuple("=+-@＝＋－＠")
-"""What a spreadsheet takes for the beginning of a formula."""
-
-
-@cache
-def _shows_itself(character: str) -> bool:
-    # No control characters (C0, C1, DEL), line separators, bidi and other format characters,
-    # surrogates; of the spaces also those that Python does not call printable.
-    return character.isprintable() or unicodedata.category(character) == "Zs"
-
-
-def plain(text: str) -> str:
-    """``text`` on one line; characters that would do something are written as Python writes them.
-
-    Such as ``\\x1b``, ``\\n`` and ``\\u202e``. A backslash is left as it is.
-    """
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(c if _shows_itself(c) else ascii(c)[1:-1] for c in text)
 
 
 def write_anything() -> None:
@@ -86,7 +65,7 @@ def json_text(value: Any, indent: int | None = None) -> str:
 
 
 def _json_escaped(character: str) -> str:
-    return character if _shows_itself(character) else json.dumps(character)[1:-1]
+    return character if shows_itself(character) else json.dumps(character)[1:-1]
 
 
 def say_json(value: Any, indent: int | None = None) -> None:
@@ -102,24 +81,9 @@ def say_json(value: Any, indent: int | None = None) -> None:
 
 
 def say_csv(rows: Iterable[Mapping[str, Any]]) -> None:
-    """Print ``rows``, which all have the same columns, to stdout as CSV with a header.
-
-    Text that a spreadsheet would run as a formula gets an apostrophe in front, by which it knows
-    that this is text; numbers stay as they are.
-    """
-    writer: csv.DictWriter[str] | None = None
-    for row in rows:
-        if writer is None:
-            writer = csv.DictWriter(sys.stdout, list(row), lineterminator="\n")
-            writer.writeheader()
-        writer.writerow({column: _csv_cell(value) for column, value in row.items()})
-
-
-def _csv_cell(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
-    text = plain(value)
-    return f"'{text}" if text.lstrip().startswith(_FORMULA) else text
+    """Print ``rows``, which all have the same columns, to stdout as CSV with a header."""
+    for line in csv_lines(rows):
+        click.echo(line, nl=False)
 
 
 class _Console(Console):

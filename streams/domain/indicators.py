@@ -201,6 +201,23 @@ GROUP_NAMES = {
 }
 
 
+def counts_on(
+    day: int,
+    agencies: Iterable[Agency],
+    ledgers: Mapping[str, Months],
+    definition: Definition,
+    kind: PeriodKind,
+) -> dict[str, Counts]:
+    """The counts of every agency by code, and of every group by its :func:`group_key`."""
+    period, listed = period_of(kind, day), list(agencies)
+    own = {a.code: sums(ledgers.get(a.code, _NO_MONTHS), period) for a in listed}
+    for group in GROUPS:
+        own[group_key(group)] = pool(
+            own[a.code] for a in listed if group in (NATIONAL, GROUP_OF[a.kind])
+        )
+    return {key: counts(of, definition, kind) for key, of in own.items()}
+
+
 def report(
     agencies: Iterable[Agency],
     ledgers: Mapping[str, Months],
@@ -214,13 +231,7 @@ def report(
     period = period_of(kind, as_of)
 
     def at(day: int) -> dict[str, Counts]:
-        then = period_of(kind, day)
-        own = {a.code: sums(ledgers.get(a.code, _NO_MONTHS), then) for a in listed}
-        for group in GROUPS:
-            own[_key(group)] = pool(
-                own[a.code] for a in listed if group in (NATIONAL, GROUP_OF[a.kind])
-            )
-        return {key: counts(of, definition, kind) for key, of in own.items()}
+        return counts_on(day, listed, ledgers, definition, kind)
 
     now = at(as_of)
     day_before = previous_year(as_of), previous_period(kind, as_of)
@@ -256,13 +267,13 @@ def report(
             {indicator: places[indicator].get(key) for indicator in INDICATORS},
         )
 
-    return [row(_key(group), group, GROUP_NAMES[group], None) for group in GROUPS] + [
+    return [row(group_key(group), group, GROUP_NAMES[group], None) for group in GROUPS] + [
         row(agency.code, agency.code, agency.name, agency.kind) for agency in listed
     ]
 
 
-def _key(group: str) -> str:
-    # A space cannot stand in a code, so no agency is ever mistaken for a group.
+def group_key(group: str) -> str:
+    """The key of a group: a space cannot stand in a code, so no agency is mistaken for one."""
     return f" {group}"
 
 

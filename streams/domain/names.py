@@ -40,15 +40,15 @@ def fold(text: str) -> str:
     return " ".join(re.findall(r"\w+", letters))
 
 
-def matches(agency: Agency, text: str) -> bool:
+def matches(code: str, name: str, text: str) -> bool:
     """Whether ``text`` is the beginning of the code or of words in a row of the name.
 
-    Blank text is that of every agency, text without a letter or a figure that of none.
+    Blank text matches everything, text without a letter or a figure nothing.
     """
     said = fold(text)
     if not said:
         return not text.strip()
-    return f" {said}" in f" {fold(agency.name)}" or fold(agency.code).startswith(said)
+    return f" {said}" in f" {fold(name)}" or fold(code).startswith(said)
 
 
 def find(agencies: Iterable[Agency], text: str) -> Agency:
@@ -67,7 +67,7 @@ def find(agencies: Iterable[Agency], text: str) -> Agency:
         lambda agency: normalize("NFC", agency.name).casefold() == given.casefold(),
         lambda agency: fold(agency.name) == said,
         lambda agency: _without_kind(fold(agency.name)) == _without_kind(said),
-        lambda agency: matches(agency, text),
+        lambda agency: matches(agency.code, agency.name, text),
     )
     for meant in ways[: len(ways) if said else 2]:
         found = [agency for agency in known if meant(agency)]

@@ -7,7 +7,10 @@ The registry is a parameter, never the global one.
 
 from __future__ import annotations
 
+from collections import Counter as Counter_
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
 from itertools import product
 from typing import NamedTuple
 
@@ -149,6 +152,8 @@ class Instruments:
         partitions: Iterable[tuple[str, int]] = (),
     ) -> None:
         self.registry = registry
+        self.began = datetime.now(UTC)
+        self._rejected_of: defaultdict[str, Counter_[str]] = defaultdict(Counter_)
         self.events = Counter(*EVENTS, registry=registry)
         for topic, outcome in product(sorted(topics), OUTCOMES):
             self.events.labels(topic, outcome)
@@ -191,6 +196,11 @@ class Instruments:
             self.events.labels(topic, outcome).inc(records)
         for (agency, reason), records in rejected:
             self.rejected.labels(agency, reason).inc(records)
+            self._rejected_of[agency][reason] += records
+
+    def rejected_of(self, agency: str) -> dict[str, int]:
+        """How many records of an agency were rejected, by reason."""
+        return dict(self._rejected_of.get(agency, {}))
 
     def count_lost(self, at: tuple[str, int], records: int) -> None:
         """So many records of (topic, partition) are gone that nobody has read."""

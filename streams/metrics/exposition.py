@@ -7,6 +7,7 @@ loop for a tenth of a second when there are 91 agencies; a test holds one agains
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from functools import lru_cache
 
 from prometheus_client import exposition
@@ -47,6 +48,10 @@ class Exposition:
         # The state first: OpenMetrics ends with a mark that the encoder of the instruments sets.
         state = self.state(states, targets, day).encode()
         return state + encode(self._instruments.registry), content_type
+
+    def rejected(self, agency: str) -> tuple[datetime, dict[str, int]]:
+        """Since when, and how many of an agency's records this process rejected, by reason."""
+        return self._instruments.began, self._instruments.rejected_of(agency)
 
     def state(self, states: Iterable[AgencyState], targets: Targets, day: int) -> str:
         """The state metrics, the same text in both formats."""

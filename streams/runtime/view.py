@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 from streams.api.worker_view import NotReadyError, Progress, Readiness
 from streams.domain.ledger import AgencyLedger, Months
@@ -66,6 +67,9 @@ class View:
         if not self.tasks.shows(task):
             raise NotReadyError(f"agency {agency!r} is being recovered")
         return task.partition.ledgers.get(agency) or AgencyLedger()
+
+    def rejected(self, agency: str) -> tuple[datetime, Mapping[str, int]]:
+        return self.exposition.rejected(agency)
 
     def scrape(self, accept: str, behind: int | None) -> tuple[bytes, str]:
         return self.exposition.scrape(

@@ -6,12 +6,12 @@ denominator is null, never 0. The shape is section 6 of the contract.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, date, datetime
 from fractions import Fraction
 from typing import Any
 
-from streams.domain.calendar import PeriodKind, period_of
+from streams.domain.calendar import Period, PeriodKind, period_of
 from streams.domain.dossier import CHANNELS
 from streams.domain.indicators import Counts, Figures
 from streams.domain.targets import INDICATORS
@@ -34,16 +34,53 @@ def report_json(
     ``ends`` is how far the brokers were shortly before (:meth:`streams.views.behind.Behind.ends`).
     """
     figures = register.figures(reference, definition, kind, as_of)
+    behind = register.behind.records(ends)
     period = period_of(kind, as_of)
-    seen = register.seen()
+    return answer_json(figures, period, definition, behind, register.seen(), reference)
+
+
+def answer_json(
+    figures: Iterable[Figures],
+    period: Period,
+    definition: str,
+    behind: int | None,
+    seen: Mapping[str, Seen],
+    reference: ReferenceData,
+) -> dict[str, Any]:
+    """An answer with some rows, in the order given."""
     return {
-        "as_of": _day(as_of),
-        "period": {"kind": kind, "start": _day(period.start), "end": _day(as_of)},
+        "as_of": _day(period.end),
+        "period": {"kind": period.kind, "start": _day(period.start), "end": _day(period.end)},
         "definition": definition,
-        "behind": register.behind.records(ends),
+        "behind": behind,
         "release": None,
         "rows": [_row(row, _last_event(row, seen, reference)) for row in figures],
     }
+
+
+def flat_rows(answer: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """The rows of an answer as a table has them: one value a column, each with what it is about."""
+    period = answer["period"]
+    about = {
+        "as_of": answer["as_of"],
+        "period": period["kind"],
+        "period_start": period["start"],
+        "definition": answer["definition"],
+        "behind": answer["behind"],
+        "release": answer["release"],
+    }
+    for row in answer["rows"]:
+        yield about | _flat(row)
+
+
+def _flat(row: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in row.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{name}_")
+        else:
+            flat[prefix + name] = value
+    return flat
 
 
 def _row(figures: Figures, last_event_at: str | None) -> dict[str, Any]:
@@ -86,17 +123,21 @@ def _ratios(counts: Counts | None) -> dict[str, float | None]:
     }
 
 
-def _last_event(row: Figures, seen: Mapping[str, Seen], reference: ReferenceData) -> str | None:
+def last_event_ms(row: Figures, seen: Mapping[str, Seen], reference: ReferenceData) -> int | None:
+    """The broker's time of the last accepted event of an agency, or of any of a group."""
     if row.kind is not None:
-        at = seen.get(row.scope, NOT_SEEN).at
-    else:
-        group = {"ministries": "ministry", "provinces": "province"}.get(row.scope)
-        stamps = [
-            seen.get(agency.code, NOT_SEEN).at
-            for agency in reference.agencies.values()
-            if group is None or agency.kind == group
-        ]
-        at = max((stamp for stamp in stamps if stamp is not None), default=None)
+        return seen.get(row.scope, NOT_SEEN).at
+    group = {"ministries": "ministry", "provinces": "province"}.get(row.scope)
+    stamps = [
+        seen.get(agency.code, NOT_SEEN).at
+        for agency in reference.agencies.values()
+        if group is None or agency.kind == group
+    ]
+    return max((stamp for stamp in stamps if stamp is not None), default=None)
+
+
+def _last_event(row: Figures, seen: Mapping[str, Seen], reference: ReferenceData) -> str | None:
+    at = last_event_ms(row, seen, reference)
     if at is None:
         return None
     return datetime.fromtimestamp(at / 1000, UTC).isoformat(timespec="milliseconds")

@@ -21,7 +21,7 @@ ROOT = Path(streams.__file__).parent
 )
 def test_a_room_does_not_know_who_uses_it_not_even_for_a_type(room: str, unknown: set[str]) -> None:
     """Which the import contracts, that pass over imports for types, do not hold."""
-    for path in (ROOT / room).glob("*.py"):
+    for path in (ROOT / room).rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             if isinstance(node, ast.Import):

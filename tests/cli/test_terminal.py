@@ -29,10 +29,11 @@ import pytest
 from streams.audit.audit import Difference, Outcome
 from streams.cli import demo_checks, demo_live, logs, terminal
 from streams.cli.letters import Letter
-from streams.cli.terminal import NOTHING, json_text, plain
+from streams.cli.terminal import NOTHING, json_text
 from streams.domain.calendar import ZONE
 from streams.kafka import topics as kafka_topics
 from streams.settings import load
+from streams.views.spreadsheet import plain
 from tests.api.world import NOW, World, list_service, register, submit
 from tests.cli.conftest import Hoso
 from tests.cli.example import Example

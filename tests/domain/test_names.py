@@ -111,7 +111,7 @@ def test_a_code_goes_before_every_name_and_is_taken_as_it_is() -> None:
     ],
 )
 def test_filters_by_the_beginning_of_words_or_of_the_code(text: str, shown: int) -> None:
-    assert len([agency for agency in AGENCIES if matches(agency, text)]) == shown
+    assert len([agency for agency in AGENCIES if matches(agency.code, agency.name, text)]) == shown
 
 
 def test_names_are_sorted_as_vietnamese_dictionaries_do() -> None:
