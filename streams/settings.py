@@ -22,6 +22,7 @@ from streams.domain.definitions import DEFAULT_DEFINITION, DEFINITIONS
 AsOf = date | Literal["today", "latest"]
 
 _SERVER = re.compile(r"(\[[0-9A-Fa-f:.]+(%\w+)?\]|[^\[\]:\s/@]+):(?P<port>\d{1,5})")
+_URL = re.compile(r"https?://(\[[0-9A-Fa-f:.]+\]|[^\[\]:/?#\s@]+)(:\d{1,5})?(/[^?#\s]*)?")
 _OTHERS = ("HOSO_TEST_", "HOSO_UPDATE_", "HOSO_BENCH_", "HOSO_CHAOS_", "HOSO_PROMETHEUS_URL")
 """Names under HOSO_ that are not the program's: of the tests, the benchmark, docker compose."""
 
@@ -49,6 +50,7 @@ class Settings(BaseSettings):
     data_dir: Path = Field(Path("./data"), description="local state (rocksdb), one per worker")
     web_host: str = Field("127.0.0.1", min_length=1, description="address of API and metrics")
     web_port: int = Field(6066, ge=0, le=65535, description="port of API and metrics")
+    url: str | None = Field(None, description="address of the worker that hoso services asks")
     definition: str = Field(DEFAULT_DEFINITION, description="definition behind /metrics")
     as_of: Annotated[AsOf, Field(union_mode="left_to_right")] = Field(
         "today", description="as-of day of /metrics: today, latest, or a date"
@@ -95,6 +97,13 @@ class Settings(BaseSettings):
                 )
         return ",".join(servers)
 
+    @field_validator("url")
+    @classmethod
+    def _http(cls, value: str | None) -> str | None:
+        if value is None or _URL.fullmatch(value):
+            return value and value.rstrip("/")
+        raise ValueError("expected an address as http://127.0.0.1:6066")
+
     @field_validator("as_of", mode="before")
     @classmethod
     def _day(cls, value: Any) -> Any:
@@ -104,6 +113,13 @@ class Settings(BaseSettings):
             return date.fromisoformat(value)
         except ValueError:
             raise ValueError("expected today, latest or a day as 2022-08-25") from None
+
+    @property
+    def worker_url(self) -> str:
+        """Where a worker is asked: ``HOSO_URL``, else one on its own host and port."""
+        everywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+        host = everywhere.get(self.web_host, self.web_host)
+        return self.url or f"http://{authority(host, self.web_port)}"
 
     def topic(self, name: str) -> str:
         """A contract topic's full name."""

@@ -9,6 +9,7 @@ import click
 
 from streams.cli.audit import audit
 from streams.cli.broker import broker
+from streams.cli.compare import compare
 from streams.cli.dead_letters import dead_letters
 from streams.cli.demo import demo
 from streams.cli.errors import Commands
@@ -16,6 +17,7 @@ from streams.cli.events import publish, validate
 from streams.cli.export import export
 from streams.cli.reference import reference
 from streams.cli.report import report
+from streams.cli.services import services
 from streams.cli.simulate import simulate
 from streams.cli.terminal import say
 from streams.cli.topics import topics
@@ -60,6 +62,8 @@ for _command in (
     validate,
     simulate,
     report,
+    compare,
+    services,
     audit,
     dead_letters,
     export,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,10 +19,12 @@ from streams.cli.errors import ANSWER_IS_NO, Commands, Failure
 from streams.cli.events import registered_agencies
 from streams.cli.events_file import TOPICS, Judge
 from streams.cli.letters import Filters, Letter, judge_again, read_letters, readable
+from streams.cli.questions import agency_named, open_reference
 from streams.cli.running import load_settings, require_topics, run
 from streams.cli.sending import Outbox, summary
 from streams.cli.terminal import NOTHING, json_text, out, progress, say, say_json
 from streams.domain.calendar import ZONE
+from streams.domain.names import matches
 from streams.kafka.partitioner import partition_for
 from streams.settings import Settings
 
@@ -68,7 +71,12 @@ def _filters(command: Any) -> Any:
                 type=click.Choice([reason.value for reason in Reason]),
                 help="Only these reasons (may be given several times, as may the next two).",
             ),
-            click.option("--agency", "agencies", multiple=True, help="Only of these agencies."),
+            click.option(
+                "--agency",
+                "agencies",
+                multiple=True,
+                help="Only of these agencies, by code or by name with or without diacritics.",
+            ),
             click.option(
                 "--topic",
                 "topics",
@@ -108,6 +116,21 @@ def _as_filters(
     return Filters(frozenset(reasons), frozenset(agencies), frozenset(topics), since, until, limit)
 
 
+async def _picked(settings: Settings, filters: Filters) -> list[Letter]:
+    """The letters meant. Raises ``Failure`` where a name may be several agencies' or is none's."""
+    letters = await read_letters(settings)
+    of_letters = {letter.agency for letter in letters}
+    codes = set(filters.agencies & of_letters)
+    if others := sorted(filters.agencies - of_letters):
+        async with open_reference(settings) as reference:
+            known = () if reference is None else reference.agencies.values()
+        for text in others:
+            # A code need not be registered. There is no space in one.
+            named = " " in text or any(matches(agency, text) for agency in known)
+            codes.add(agency_named(known, text).code if named else text)
+    return replace(filters, agencies=frozenset(codes)).pick(letters)
+
+
 @click.group("dead-letters", cls=Commands)
 def dead_letters() -> None:
     """Look at rejected records, and send repaired ones again."""
@@ -129,7 +152,7 @@ def list_(form: str, **given: Any) -> None:
     Times are those of the rejection. The first column is what show takes.
     """
     settings = load_settings()
-    letters = _as_filters(**given).pick(run(read_letters(settings), settings))
+    letters = run(_picked(settings, _as_filters(**given)), settings)
     if form == "json":
         say_json([_as_json(letter) for letter in letters])
         return
@@ -251,7 +274,7 @@ def replay(file: Path | None, rekey: bool, dry_run: bool, **given: Any) -> None:
 
 
 async def _replay(settings: Settings, filters: Filters, rekey: bool, dry_run: bool) -> int:
-    letters = filters.pick(await read_letters(settings))
+    letters = await _picked(settings, filters)
     agencies = await registered_agencies(settings)
     now_ms = int(datetime.now(ZONE).timestamp() * 1000)
     judged = judge_again(letters, agencies, now_ms, rekey=rekey)

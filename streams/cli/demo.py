@@ -126,7 +126,7 @@ async def _demo(
     from streams.cli.demo_checks import as_json, measured, print_table
     from streams.cli.demo_live import watch
     from streams.cli.demo_worker import WorkerProcess
-    from streams.cli.report import open_register
+    from streams.cli.questions import open_register
     from streams.kafka.broker import EmbeddedBroker
 
     async with AsyncExitStack() as stack:

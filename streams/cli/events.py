@@ -12,7 +12,8 @@ import click
 from schemas.topics import Topic
 from streams.cli.errors import ANSWER_IS_NO, Failure
 from streams.cli.events_file import TOPICS, Judge
-from streams.cli.running import load_settings, prepare_topics, run, topics_to_read
+from streams.cli.questions import open_reference
+from streams.cli.running import load_settings, prepare_topics, run
 from streams.cli.sending import Outbox, summary
 from streams.cli.terminal import progress, say
 from streams.settings import Settings
@@ -97,17 +98,8 @@ async def _publish(file: Path, settings: Settings, topic: str | None) -> None:
 
 async def registered_agencies(settings: Settings) -> dict[str, frozenset[str]]:
     """The agencies on the broker and their sources; none where the topics are not there yet."""
-    from streams.views.reference_data import ReferenceData
-
-    topics = [settings.topic(Topic.agencies), settings.topic(Topic.targets)]
-    if not await topics_to_read(settings, *topics):
-        return {}
-    reference = ReferenceData(settings)
-    await reference.start()
-    try:
-        return dict(reference.sources)
-    finally:
-        await reference.stop()
+    async with open_reference(settings) as reference:
+        return {} if reference is None else dict(reference.sources)
 
 
 def _judge(

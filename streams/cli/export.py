@@ -10,7 +10,7 @@ from typing import IO, Any
 import click
 
 from streams.cli.errors import Commands, Failure
-from streams.cli.report import open_register
+from streams.cli.questions import DayType, open_register
 from streams.cli.running import load_settings, run
 from streams.cli.terminal import progress, say
 from streams.domain.calendar import ZONE
@@ -19,30 +19,15 @@ from streams.domain.ledger import Months
 from streams.settings import Settings
 
 
-class _Day(click.ParamType):
-    name = "day"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> date:
-        if isinstance(value, date):
-            return value
-        try:
-            day = date.fromisoformat(value)
-        except ValueError:
-            day = None
-        if day is None or day.isoformat() != value:
-            self.fail(f"{value!r} is not a date YYYY-MM-DD", param, ctx)
-        return day
-
-
 @click.group(cls=Commands)
 def export() -> None:
     """The register's past for other systems."""
 
 
 @export.command()
-@click.option("--from", "first", type=_Day(), metavar="DATE", required=True, help="First day.")
+@click.option("--from", "first", type=DayType(), metavar="DATE", required=True, help="First day.")
 @click.option(
-    "--to", "last", type=_Day(), metavar="DATE", required=True, help="Last day, included."
+    "--to", "last", type=DayType(), metavar="DATE", required=True, help="Last day, included."
 )
 @click.option(
     "--definition",

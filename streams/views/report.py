@@ -70,17 +70,18 @@ def flat_rows(answer: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         "release": answer["release"],
     }
     for row in answer["rows"]:
-        yield about | _flat(row)
+        yield about | flat(row)
 
 
-def _flat(row: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
+def flat(row: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """``row`` with the fields of nested objects as fields of its own: ``previous_year_…``."""
+    found: dict[str, Any] = {}
     for name, value in row.items():
         if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{name}_")
+            found |= flat(value, f"{prefix}{name}_")
         else:
-            flat[prefix + name] = value
-    return flat
+            found[prefix + name] = value
+    return found
 
 
 def _row(figures: Figures, last_event_at: str | None) -> dict[str, Any]:

@@ -164,8 +164,8 @@ def test_all_but_one_is_not_shown_as_all(hoso: Hoso, monkeypatch: pytest.MonkeyP
     assert "99.95" in shown
     counts = world.register.figures(world.reference, "mic-2022", "year", NOW.toordinal())[0]
     almost = counts.counts._replace(services_with_dossiers=29_999, services_listed=30_000)
-    cells = report._cells(counts._replace(counts=almost), "services_with_dossiers", "")
-    assert cells["services_with_dossiers %"][0] == "99.99"
+    cells = report._cells(counts._replace(counts=almost), "services_with_dossiers", alone=False)
+    assert cells[1] == ("%", "%", "99.99")
 
 
 def letters(rng: random.Random) -> list[Letter]:
