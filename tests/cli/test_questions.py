@@ -9,6 +9,7 @@ import io
 import json
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import datetime
 from fractions import Fraction
 from importlib import import_module
 from typing import Any
@@ -19,6 +20,8 @@ from click.testing import Result
 
 from schemas.topics import Topic
 from streams.cli.compare import _signed_points
+from streams.cli.letters import Letter
+from streams.domain.calendar import ZONE
 from streams.kafka.broker import free_port
 from tests.api.world import World, event, list_service, process, register, submit
 from tests.cli.conftest import Hoso
@@ -336,6 +339,41 @@ def test_where_no_worker_answers_is_said(
         result = hoso("services", "H56")
         assert (result.exit_code, result.stdout) == (2, "")
         assert result.stderr == f"error: {url} {said}\n"
+
+
+def test_dead_letters_are_listed_by_the_name_of_their_agency(
+    hoso: Hoso, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at = datetime(2022, 8, 25, tzinfo=ZONE)
+
+    async def letters(*_: Any) -> list[Letter]:
+        about = ("bad_data", "", "submissions", "hoso.submissions[0]@0")
+        codes = ("H26", "H56", "H99")
+        return [Letter(0, n, at, None, None, (), *about, code) for n, code in enumerate(codes)]
+
+    @contextlib.asynccontextmanager
+    async def reference(_: Any) -> AsyncIterator[Any]:
+        yield country().reference
+
+    commands = import_module("streams.cli.dead_letters")
+    monkeypatch.setattr(commands, "read_letters", letters)
+    monkeypatch.setattr(commands, "open_reference", reference)
+
+    def listed(*names: str) -> list[str]:
+        given = [part for name in names for part in ("--agency", name)]
+        result = hoso("dead-letters", "list", "--format", "json", *given)
+        assert (result.exit_code, result.stderr) == (0, "")
+        return [letter["agency"] for letter in json.loads(result.stdout)]
+
+    assert listed("thanh hoa") == ["H56"]
+    assert listed("Hà Nội", "H99") == ["H26", "H99"]
+    assert listed("H98") == []
+    for name, said in (
+        ("ha", "'ha' may be any of: H22 Hà Giang, H26 Hà Nội"),
+        ("no where", "no agency has the code or the name 'no where'"),
+    ):
+        result = hoso("dead-letters", "list", "--agency", name)
+        assert (result.exit_code, result.stderr) == (2, f"error: {said}\n")
 
 
 def test_points_are_rounded_like_shares() -> None:
