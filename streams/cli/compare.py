@@ -22,7 +22,7 @@ from streams.cli.questions import (
     period_and_definition,
     scope_and_limit,
 )
-from streams.cli.report import cut, flat, lacks
+from streams.cli.report import cut, lacks
 from streams.cli.running import load_settings, run
 from streams.cli.terminal import NOTHING, percent, print_first_that_fits, say_csv, say_json
 from streams.domain.calendar import Period, PeriodKind, period_of
@@ -30,6 +30,7 @@ from streams.domain.indicators import Figures, Kind
 from streams.domain.names import in_order
 from streams.domain.targets import INDICATORS, Indicator
 from streams.settings import AsOf, Settings
+from streams.views.report import flat
 
 Sort = Literal["code", "name", "services_change", "online_change"]
 

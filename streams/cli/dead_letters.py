@@ -126,7 +126,7 @@ async def _picked(settings: Settings, filters: Filters) -> list[Letter]:
             known = () if reference is None else reference.agencies.values()
         for text in others:
             # A code need not be registered. There is no space in one.
-            named = " " in text or any(matches(agency, text) for agency in known)
+            named = " " in text or any(matches(agency.code, agency.name, text) for agency in known)
             codes.add(agency_named(known, text).code if named else text)
     return replace(filters, agencies=frozenset(codes)).pick(letters)
 
