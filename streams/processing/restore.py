@@ -35,7 +35,7 @@ import logging
 import time
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from aiokafka import TopicPartition
 
@@ -48,33 +48,11 @@ from streams.processing.source_cursor import SourceCursor
 from streams.processing.task import Phase, Task
 from streams.settings import Settings
 from streams.state.codecs import Checkpoint
-from streams.state.partition import Seen
+from streams.views.published_months import PublishedMonths
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-
-
-class PublishedRows(Protocol):
-    """The newest rows of ``agency-months``, as anyone reads them."""
-
-    async def refresh(self) -> None:
-        """Return when everything published before the call has been read.
-
-        Raises ``TimeoutError`` when the brokers do not answer in time.
-        """
-
-    def rows_of(self, number: int) -> Mapping[tuple[str, int], bytes]:
-        """(agency, month) → the newest row on partition ``number``."""
-
-    def seen_of(self, number: int) -> Mapping[str, Seen]:
-        """Agency → the latest that any row on partition ``number`` ever said was seen of it."""
-
-    def taken_in(self, number: int) -> Mapping[str, int]:
-        """Source topic (full name) → the newest mark on partition ``number``."""
-
-    def position(self, number: int) -> int:
-        """The offset before which every row of partition ``number`` has been read."""
 
 
 @dataclass(slots=True)
@@ -111,7 +89,7 @@ class Restore:
         settings: Settings,
         changelogs: Changelogs,
         log: Log,
-        published: PublishedRows,
+        published: PublishedMonths,
         identities: Mapping[str, str],
     ) -> None:
         """``identities``: source topic → which topic of that name it is, where the broker tells."""
@@ -204,7 +182,7 @@ class Restore:
             task,
             generation,
             partition.unpublished(
-                self._published.rows_of(task.number), self._published.seen_of(task.number)
+                self._published.rows[task.number], self._published.ever_seen[task.number]
             ),
         )
         dossiers, services = partition.unmerged()
@@ -219,7 +197,7 @@ class Restore:
                 of_catalogue = topic == self._catalogue
                 rows = writes.services if of_catalogue else writes.dossiers
                 rows.append(checkpoint_row(topic, task.cursors[topic].checkpoint))
-        known_marks = self._published.taken_in(task.number)
+        known_marks = self._published.marks[task.number]
         reached = {topic: task.cursors[topic].checkpoint.next for topic in self._events}
         reached = {topic: at for topic, at in reached.items() if at or topic in known_marks}
         if writes.months or reached != known_marks:
@@ -244,7 +222,7 @@ class Restore:
 
     def _resume_cursors(self, task: Task) -> None:
         """Go on where changelog and public rows both are: a crash may have left either behind."""
-        marks = self._published.taken_in(task.number)
+        marks = self._published.marks[task.number]
         for topic in self.sources:
             identity = self._identities.get(topic, "")
             begin = Checkpoint(0, identity=identity)

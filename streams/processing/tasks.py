@@ -29,7 +29,6 @@ from streams.processing.cut_logs import check_sources
 from streams.processing.restore import (
     FencedError,
     OvertakenError,
-    PublishedRows,
     Restore,
     RestoreReport,
     newest,
@@ -37,10 +36,7 @@ from streams.processing.restore import (
 from streams.processing.task import Cause, Phase, Task
 from streams.processing.verify import Verification
 from streams.settings import Settings
-from streams.state.codecs import (
-    Checkpoint,
-    UnreadableRowError,
-)
+from streams.state.codecs import Checkpoint, UnreadableRowError
 from streams.state.partition import Partition
 from streams.state.stores import (
     DamagedStoreError,
@@ -50,6 +46,7 @@ from streams.state.stores import (
     StoreInUseError,
     UnusableStoreError,
 )
+from streams.views.published_months import PublishedMonths
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +68,7 @@ class Tasks:
         settings: Settings,
         writer: Callable[[], BatchWriter],
         log: Log,
-        published: PublishedRows,
+        published: PublishedMonths,
         seek: Seek,
         fatal: Callable[[str], None],
         in_touch: Callable[[], bool] = lambda: True,
@@ -85,7 +82,7 @@ class Tasks:
         self._seek = seek
         self._fatal = fatal
         self.changelogs = Changelogs(settings, writer, log)
-        self._restore = Restore(settings, self.changelogs, log, published, identities)
+        self.restore = Restore(settings, self.changelogs, log, published, identities)
         self._events = [settings.topic(topic) for topic in EVENT_TOPICS]
         self.verification = Verification(self.invalidate, self._verification_failed)
         self.tasks: dict[int, Task] = {}
@@ -131,7 +128,7 @@ class Tasks:
     def assign(self, numbers: set[int]) -> None:
         """The rebalance is settled: have exactly the tasks ``numbers``, and restore them."""
         self._assigned = True
-        self._restore.report = RestoreReport(time.monotonic())
+        self.restore.report = RestoreReport(time.monotonic())
         for number in self.tasks.keys() - numbers:
             self._close(self.tasks.pop(number))
         for number in sorted(numbers):
@@ -149,7 +146,7 @@ class Tasks:
                 return
             task = self.tasks[number] = Task(number, partition)
             try:
-                partition.recall_checkpoints(self._restore.sources)
+                partition.recall_checkpoints(self.restore.sources)
             except DAMAGE as damage:
                 self.rebuild(number, damage)
             else:
@@ -182,16 +179,6 @@ class Tasks:
         while (task := self.tasks.get(number)) is not None and not task.running:
             await task.changed()
         return task
-
-    @property
-    def report(self) -> RestoreReport:
-        """The restores since the last assignment."""
-        return self._restore.report
-
-    @property
-    def last_progress(self) -> float:
-        """When a restore last read rows or folded some, on the monotonic clock."""
-        return self._restore.last_progress
 
     @property
     def ready(self) -> bool:
@@ -278,11 +265,18 @@ class Tasks:
         except DAMAGE as damage:
             self.rebuild(task.number, damage)
 
-    async def poll_changelogs(self) -> None:
-        """Notice rows of others also where nothing is written; to be called often.
+    async def poll(self) -> None:
+        """Notice what nobody tells of: rows of others where nothing is written, and event topics
+        that have lost records which were read. To be called often.
 
-        Raises ``KafkaError`` while the broker cannot be asked.
+        Raises ``KafkaError`` or ``TimeoutError`` while the brokers cannot be asked.
         """
+        await self._poll_changelogs()
+        lost = await check_sources(self._log, self.tasks.values(), self._events)
+        for at, start in lost.items():
+            await self._seek(at, start)
+
+    async def _poll_changelogs(self) -> None:
         quiet = {
             task: dict(task.changelog_offsets)
             for task in self.tasks.values()
@@ -295,10 +289,6 @@ class Tasks:
                 self._fence(
                     task, f"partition {task.number}: its logs end at {found}, our rows at {known}"
                 )
-
-    async def check_sources(self) -> dict[tuple[str, int], int]:
-        """See :func:`streams.processing.cut_logs.check_sources`."""
-        return await check_sources(self._log, self.tasks.values(), self._events)
 
     def _fence(self, task: Task, why: str) -> None:
         logger.warning("%s: another worker wrote there; reading it again", why)
@@ -356,7 +346,7 @@ class Tasks:
         generation = task.generation
         try:
             started = time.monotonic()
-            rows, repaired = await self._restore.run(task, generation)
+            rows, repaired = await self.restore.run(task, generation)
             await self._run(task, rows, repaired, time.monotonic() - started)
         except OvertakenError:
             return
@@ -376,7 +366,7 @@ class Tasks:
     async def _run(self, task: Task, rows: int, repaired: int, seconds: float) -> None:
         task.move(Cause.restored)
         task.rebuilt = False
-        report = self._restore.report
+        report = self.restore.report
         report.rows += rows
         report.repaired += repaired
         report.seconds = time.monotonic() - report.started

@@ -30,9 +30,9 @@ from streams.processing.intake import Intake
 from streams.processing.reference_repair import ReferenceRepair
 from streams.processing.stuck_partitions import StuckPartitions
 from streams.processing.tasks import Tasks
-from streams.processing.topic_watch import TopicWatch
 from streams.runtime.faust_driver import CHUNK_RECORDS, ChunkSchema, FaustApp
 from streams.runtime.heartbeat import Heartbeat
+from streams.runtime.topic_gate import watch_topics
 from streams.runtime.view import View
 from streams.settings import Settings, authority
 from streams.state.partition import NOT_SEEN
@@ -113,12 +113,8 @@ class Worker:
             fatal,
         )
         self._topic_question = TopicQuestion(settings.client_options())
-        self._topic_watch = TopicWatch(
-            self._topic_question,
-            settings.partitions,
-            begun_with,
-            changed or (lambda problems: fatal("; ".join(problems))),
-        )
+        self._begun_with = begun_with
+        self._changed = changed or (lambda problems: fatal("; ".join(problems)))
         self._stuck = StuckPartitions(self.tasks, log, self.lag, self._seek, fatal)
         self.faust = self._faust_app()
         self._stream: Any = None
@@ -144,9 +140,7 @@ class Worker:
         @app.timer(POLL_SECONDS)  # type: ignore[untyped-decorator]
         async def poll() -> None:
             try:
-                await self.tasks.poll_changelogs()
-                for at, start in (await self.tasks.check_sources()).items():
-                    await self._seek(at, start)
+                await self.tasks.poll()
                 await self._stuck.poll()
                 await self._repair.make_good([task.number for task in self.tasks.shown()])
             except (KafkaError, TimeoutError) as error:
@@ -168,7 +162,11 @@ class Worker:
 
     async def start(self) -> None:
         """Have views and producer running before the first partition is assigned."""
-        self.faust.add_future(self._topic_watch.run())
+        self.faust.add_future(
+            watch_topics(
+                self._topic_question, self.settings.partitions, self._begun_with, self._changed
+            )
+        )
         if self._watch is not None:
             self.faust.add_future(self._watch())
         await start_when_reachable(self._start_producer)

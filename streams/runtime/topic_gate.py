@@ -6,6 +6,10 @@ topic changes under a running worker, its clients hold on to what the topic was.
 starts itself anew, under the same process id, which brings it back here: one way in, whether the
 topics were wrong at the start or became so. It goes on by itself once they are right.
 
+How many partitions a topic has, and which topic it is, is looked at once by every client there is:
+consumers are assigned what was there, producers choose among it, views read it. So a change would
+leave part of it read by nobody, and show nowhere; here the topics are looked at all the time.
+
 Nothing is kept but the reasons, which the process hands to itself in its environment.
 """
 
@@ -18,7 +22,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
 import orjson
 from aiohttp import web
@@ -27,11 +31,14 @@ from prometheus_client import CollectorRegistry, exposition
 
 from streams.kafka.topic_metadata import TopicState
 from streams.metrics.catalogue import Instruments
-from streams.processing.topic_watch import LOOK_SECONDS, Ask, wrong_topics
 from streams.runtime.deadline import STOP_SECONDS, end_within
 from streams.settings import Settings
 
 logger = logging.getLogger(__name__)
+
+LOOK_SECONDS = 5.0
+"""How often to look. The contract (section 1) gives 30 s until a worker says so."""
+_ANSWER_SECONDS = 15.0
 
 HOLD_SECONDS = 30.0
 """A topic that was exchanged under a running worker keeps it from being ready for so long at least,
@@ -39,7 +46,55 @@ though all may look well again: long enough for a scrape and for a person to see
 
 _HANDED_OVER = "_HOSO_TOPICS_CHANGED"  # no setting, so not HOSO_*
 
+Ask = Callable[[Iterable[str]], Awaitable[Mapping[str, TopicState]]]
+"""Gives those of the named topics that exist; see ``TopicQuestion``."""
 Create = Callable[[], Awaitable[None]]
+
+
+def wrong_topics(
+    now: Mapping[str, TopicState],
+    names: Iterable[str],
+    partitions: int,
+    begun_with: Mapping[str, TopicState] | None = None,
+) -> list[str]:
+    """What is wrong with the topics, a line for each; nothing if all are as they must be.
+
+    ``begun_with``: as they were when the figures began to be counted from them.
+    """
+    problems = []
+    for name in names:
+        state, before = now.get(name), (begun_with or {}).get(name)
+        if state is None:
+            problems.append(f"{name}: missing")
+        elif state.partitions != partitions:
+            noun = "partition" if state.partitions == 1 else "partitions"
+            problems.append(f"{name}: {state.partitions} {noun}, expected {partitions}")
+        elif before is not None and before.identity != state.identity:
+            problems.append(f"{name}: deleted and created anew")
+    return problems
+
+
+async def watch_topics(
+    ask: Ask,
+    partitions: int,
+    begun_with: Mapping[str, TopicState],
+    changed: Callable[[list[str]], None],
+) -> None:
+    """Look at the topics of a running worker until cancelled.
+
+    ``changed`` is called with what is wrong, by each look that finds something. Without a broker
+    that answers nothing is known to be wrong.
+    """
+    while True:
+        await asyncio.sleep(LOOK_SECONDS)
+        try:
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                now = await ask(begun_with)
+        except (KafkaError, TimeoutError, OSError) as error:
+            logger.debug("the topics cannot be looked at: %r", error)
+            continue
+        if problems := wrong_topics(now, begun_with, partitions, begun_with):
+            changed(problems)
 
 
 def start_again(problems: Sequence[str]) -> None:

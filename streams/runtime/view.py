@@ -38,11 +38,11 @@ class View:
 
     def progress(self) -> Progress:
         return Progress(
-            self.intake.processed, max(self.intake.last_progress, self.tasks.last_progress)
+            self.intake.processed, max(self.intake.last_progress, self.tasks.restore.last_progress)
         )
 
     def readiness(self) -> Readiness:
-        tasks, recovery = self.tasks, self.tasks.report
+        tasks, recovery = self.tasks, self.tasks.restore.report
         return Readiness(
             ready=tasks.ready,
             problems=[],

@@ -158,7 +158,7 @@ class MemoryStore:
         return self._beside.get(key)
 
     def get_many(self, keys: list[bytes]) -> list[bytes | None]:
-        return list(map(self.get, keys))
+        return list(map(self._rows.get, keys))
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
         return iter(self._rows.items())

@@ -8,7 +8,7 @@ far of the event topics the rows go (contract, section 1); other keys are ignore
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import reduce
@@ -38,11 +38,6 @@ from streams.views.behind import Behind
 from streams.views.reference_data import ReferenceData
 
 _SLICE = 100
-
-
-class _Agency(NamedTuple):
-    months: Months
-    seen: dict[int, Seen]
 
 
 class Live(NamedTuple):
@@ -81,14 +76,15 @@ class PublishedMonths:
         self._live = live
         self._live_reached = live_reached
         self._topic = settings.topic(Topic.agency_months)
-        self._agencies: dict[str, _Agency] = {}
+        self._months: defaultdict[str, Months] = defaultdict(Months)
         self._undecoded: dict[tuple[str, int], bytes] = {}
-        self._seen: dict[str, Seen] = {}
-        self._marks: defaultdict[int, dict[str, int]] = defaultdict(dict)
-        self._keys: Counter[int] = Counter()
-        """Partition → how many keys it has."""
-        self._rows: defaultdict[int, dict[tuple[str, int], bytes]] = defaultdict(dict)
-        self._ever_seen: defaultdict[int, dict[str, Seen]] = defaultdict(dict)
+        self.rows: defaultdict[int, dict[tuple[str, int], bytes]] = defaultdict(dict)
+        """Partition → (agency, month) → the newest row."""
+        self.ever_seen: defaultdict[int, dict[str, Seen]] = defaultdict(dict)
+        """Partition → agency → the latest that any row there ever said was seen of it: a worker
+        that has lost the partition may have written an older row last."""
+        self.marks: defaultdict[int, dict[str, int]] = defaultdict(dict)
+        """Partition → source topic (full name) → the newest mark."""
         self.view: CompactedView[tuple[int, bytes], bytes] = CompactedView(
             settings.client_options(),
             [self._topic],
@@ -113,21 +109,6 @@ class PublishedMonths:
         """Return when everything published before the call has been read."""
         await self.view.refresh()
 
-    def rows_of(self, number: int) -> Mapping[tuple[str, int], bytes]:
-        """(agency, month) → the newest row on partition ``number``."""
-        return self._rows[number]
-
-    def seen_of(self, number: int) -> Mapping[str, Seen]:
-        """Agency → the latest that any row on partition ``number`` ever said was seen of it.
-
-        A worker that has lost the partition may have written an older row last.
-        """
-        return self._ever_seen[number]
-
-    def taken_in(self, number: int) -> Mapping[str, int]:
-        """Source topic (full name) → the newest mark on partition ``number``."""
-        return self._marks[number]
-
     def position(self, number: int) -> int:
         """The offset before which every row of partition ``number`` has been read."""
         return self.view.position(TopicPartition(self._topic, number))
@@ -145,15 +126,15 @@ class PublishedMonths:
     def months(self) -> dict[str, Months]:
         """The months of every agency ever heard of, registered or not."""
         self._decode()
-        months = {code: agency.months for code, agency in self._agencies.items()}
-        return months | {code: live.months for code, live in self._live().items()}
+        return dict(self._months) | {code: live.months for code, live in self._live().items()}
 
     def seen(self) -> dict[str, Seen]:
         """When each agency was last heard of."""
-        self._decode()
-        for code in self._agencies.keys() - self._seen.keys():
-            self._seen[code] = reduce(later, self._agencies[code].seen.values(), NOT_SEEN)
-        return self._seen | {code: live.seen for code, live in self._live().items()}
+        found: dict[str, Seen] = {}
+        for on_partition in self.ever_seen.values():
+            for code, seen in on_partition.items():
+                found[code] = later(found.get(code, NOT_SEEN), seen)
+        return found | {code: live.seen for code, live in self._live().items()}
 
     def lacking(self, ends: Mapping[TopicPartition, int]) -> int | None:
         """How many offsets of the event topics below ``ends`` these figures lack.
@@ -167,10 +148,10 @@ class PublishedMonths:
         for (topic, partition), end in ends.items():
             reached = live.get((topic, partition))
             if reached is None:
-                reached = self._marks[partition].get(topic)
+                reached = self.marks[partition].get(topic)
             if reached is None:
                 # Of a topic that nothing was read of yet there is no mark.
-                if end and self._keys[partition] and not self._marks[partition]:
+                if end and self.rows[partition] and not self.marks[partition]:
                     return None
                 reached = 0
             lacking += max(0, end - reached)
@@ -205,39 +186,32 @@ class PublishedMonths:
         if value is not None and split_agency_month_key(key) is not None:
             with suppress(UnreadableRowError):  # the owner writes it again
                 agency, _, at, day = decode_agency_seen(value)
-                ever = self._ever_seen[record.partition]
+                ever = self.ever_seen[record.partition]
                 ever[agency] = later(ever.get(agency, NOT_SEEN), Seen(at, day))
         return (record.partition, key), value
 
     def _change(self, key: tuple[int, bytes], old: bytes | None, new: bytes | None) -> None:
         partition, name = key
-        self._keys[partition] += (new is not None) - (old is not None)
         row = split_agency_month_key(name)
         if row is None:
             topic = split_taken_in_key(name)
             mark = None if new is None else decode_taken_in(new)
             if topic is not None and mark is not None:
-                self._marks[partition][topic] = mark
+                self.marks[partition][topic] = mark
             elif topic is not None:
-                self._marks[partition].pop(topic, None)
+                self.marks[partition].pop(topic, None)
             return
         agency, month = row
         if new is not None:
-            self._undecoded[agency, month] = self._rows[partition][agency, month] = new
-            return
-        self._rows[partition].pop((agency, month), None)
-        self._undecoded.pop((agency, month), None)
-        self._seen.pop(agency, None)
-        known = self._agencies.get(agency)
-        if known is not None:
-            known.months.pop(month, None)
-            known.seen.pop(month, None)
+            self._undecoded[agency, month] = self.rows[partition][agency, month] = new
+        else:
+            self.rows[partition].pop((agency, month), None)
+            self._undecoded.pop((agency, month), None)
+            if agency in self._months:
+                self._months[agency].pop(month, None)
 
     def _decode(self, at_most: int | None = None) -> None:
         for key in list(islice(self._undecoded, at_most)):
             row = decode_agency_month(self._undecoded[key])
-            agency = self._agencies.setdefault(row.agency, _Agency(Months(), {}))
-            agency.months[row.month] = row.cells
-            agency.seen[row.month] = Seen(row.last_event_at, row.latest_day)
-            self._seen.pop(row.agency, None)
+            self._months[row.agency][row.month] = row.cells
             del self._undecoded[key]

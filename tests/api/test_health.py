@@ -95,7 +95,7 @@ async def test_chunks_taken_in_and_rows_recovered_are_progress(
     world.lags = BEHIND
     clock.advance(STALE_SECONDS + 1)
     assert (await healthz(client))[0] == 503
-    parts: dict[str, Any] = {"intake": world.intake, "restore": world.tasks._restore}
+    parts: dict[str, Any] = {"intake": world.intake, "restore": world.tasks.restore}
     parts[part].last_progress = clock.now
     assert (await healthz(client))[0] == 200
 

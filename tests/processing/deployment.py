@@ -27,7 +27,9 @@ from streams.state.codecs import (
 from tests.domain.register import Register, in_the_oracles_shape
 from tests.domain.worlds import World
 from tests.oracle import Oracle
-from tests.processing.simulation import LOGS, SETTINGS, Batch, Cluster, Worker, settle, track_tasks
+from tests.processing.cluster import LOGS, SETTINGS, Cluster
+from tests.processing.producer import Batch
+from tests.processing.simulation import Worker, settle, track_tasks
 
 PARTITIONS = range(SETTINGS.partitions)
 

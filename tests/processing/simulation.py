@@ -1,27 +1,22 @@
-"""A whole deployment in one thread: brokers, Faust's consumer and workers, one step at a time.
+"""Whole workers in one thread, one step at a time.
 
-The workers are the real ones (Intake, Tasks, BatchWriter, chunk); only what they talk to is not: a
-producer whose batches land and are acknowledged when the test says so, a log whose answers pause,
-and a consumer. A worker can be killed
+They are the real ones (Intake, Tasks, BatchWriter, chunk); only what they talk to is not: brokers
+in memory (:mod:`tests.processing.cluster`), a producer (:mod:`tests.processing.producer`), disks
+(:mod:`tests.processing.disk`), a log whose answers pause, and a consumer. A worker can be killed
 between any two steps. Its batches on the way may be lost, or land long after its successor's.
-
-A broker appends a batch whole or not at all, so a batch of one row lets a crash cut a table's rows
-anywhere. Nothing here depends on time: the same seed gives the same run.
+Nothing here depends on time: the same seed gives the same run.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 from collections import Counter, defaultdict, deque
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextvars import Context, ContextVar
-from dataclasses import dataclass, field
-from itertools import count
 from pathlib import Path
 from random import Random
 from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import Any
 
 from aiokafka import TopicPartition
 from faust.types import TP
@@ -30,7 +25,6 @@ from prometheus_client import CollectorRegistry
 from schemas.topics import EVENT_TOPICS, REFERENCE_TOPICS, Topic
 from streams.kafka.batch_writer import BatchWriter
 from streams.kafka.log import Damaged, Positions, Take
-from streams.kafka.partitioner import partition_for
 from streams.metrics.catalogue import Instruments
 from streams.processing.intake import Intake
 from streams.processing.reference_repair import ReferenceRepair
@@ -38,288 +32,14 @@ from streams.processing.source_cursor import Fetched
 from streams.processing.task import Task
 from streams.processing.tasks import Tasks
 from streams.runtime.faust_driver import ChunkScheduler
-from streams.settings import load
-from streams.state.codecs import decode_agency_seen, split_agency_month_key, split_taken_in_key
-from streams.state.partition import NOT_SEEN, Seen, later
-from streams.state.stores import NOTHING, DamagedStoreError, MemoryStore
+from streams.state.stores import MemoryStore
+from streams.views.published_months import PublishedMonths
 from streams.views.reference_data import ReferenceData
-
-SETTINGS = load(topic_prefix="", app_id="sim", partitions=2)
-START_MS = 16_725_225_600_000  # the year 2500: facts of busy worlds reach to 2400
-LOGS = ("sim-dossiers-changelog", "sim-services-changelog", "agency-months")
-
+from tests.processing.cluster import SETTINGS, Cluster
+from tests.processing.disk import DiskStore, WatchedStore, damaged_after
+from tests.processing.producer import Batch, Producer
 
 _CURRENT: ContextVar[Worker | None] = ContextVar("worker", default=None)
-
-
-class Record(NamedTuple):
-    """A record as aiokafka gives it, as far as anyone looks."""
-
-    topic: str
-    partition: int
-    offset: int
-    timestamp: int
-    timestamp_type: int
-    key: bytes | None
-    value: bytes | None
-    headers: tuple[tuple[str, bytes], ...]
-    epoch: int
-    """The leader's, of the batch."""
-
-
-class Cluster:
-    """The brokers: logs, and what the group has committed."""
-
-    def __init__(self) -> None:
-        self.logs: defaultdict[TP, list[Record]] = defaultdict(list)
-        self.ends: defaultdict[TP, int] = defaultdict(int)
-        self.starts: defaultdict[TP, int] = defaultdict(int)
-        self.identities: dict[str, str] = {}
-        """Topic → which one of that name it is."""
-        self.epochs: defaultdict[TP, int] = defaultdict(int)
-        self.committed: dict[TP, int] = {}
-        self.clock = START_MS
-        self.damage: dict[int, int] = {}
-        """Partition → how often its store, opened next, can be used before damage shows."""
-        self.distrusted: list[str] = []
-        """Agencies whose restored ledgers were not what their rows give."""
-
-    def append(self, topic: str, partition: int, rows: Iterable[Any]) -> int:
-        """Append one batch; the offset of its first record."""
-        tp = TP(topic, partition)
-        base = self.ends[tp]
-        for key, value, headers in rows:
-            self.clock += 1
-            self.logs[tp].append(
-                Record(
-                    topic,
-                    partition,
-                    self.ends[tp],
-                    self.clock,
-                    1,
-                    key,
-                    value,
-                    tuple(headers),
-                    self.epochs[tp],
-                )
-            )
-            self.ends[tp] += 1
-        return base
-
-    def read(self, tp: TP, offset: int, most: int) -> list[Record]:
-        """Up to ``most`` records at or after ``offset``."""
-        return [record for record in self.logs[tp] if record.offset >= offset][:most]
-
-    def truncate(self, tp: TP, offset: int) -> None:
-        """Lose what is at ``offset`` and after it, as an unclean leader election does."""
-        self.logs[tp] = [record for record in self.logs[tp] if record.offset < offset]
-        self.ends[tp] = min(self.ends[tp], offset)
-        self.epochs[tp] += 1
-
-    def expire(self, tp: TP, offset: int) -> None:
-        """Delete what is before ``offset``."""
-        self.logs[tp] = [record for record in self.logs[tp] if record.offset >= offset]
-        self.starts[tp] = max(self.starts[tp], offset)
-
-    def compact(self, tp: TP) -> None:
-        """Keep the last record of each key."""
-        last = {record.key: record for record in self.logs[tp]}
-        self.logs[tp] = sorted(last.values(), key=lambda record: record.offset)
-
-    def latest(self, topic: str) -> dict[bytes | None, bytes | None]:
-        """A compacted topic as its readers see it."""
-        found: dict[bytes | None, bytes | None] = {}
-        for partition in range(SETTINGS.partitions):
-            for record in self.logs[TP(topic, partition)]:
-                found[record.key] = record.value
-        return found
-
-    def send(self, event: Mapping[str, Any], partition: int | None = None) -> None:
-        """What a portal does: the right partition unless it is told another."""
-        key = event["key"].encode()
-        right = partition_for(key, SETTINGS.partitions)
-        value = event["value"]
-        raw = value if isinstance(value, bytes) else json.dumps(value).encode()
-        at = right if partition is None else partition
-        self.append(event["topic"], at, [(key, raw, (("portal", b"1"),))])
-
-
-@dataclass(eq=False)
-class Batch:
-    """Rows on their way from a producer to a log."""
-
-    topic: str
-    partition: int
-    rows: list[tuple[bytes | None, bytes | None, Any]]
-    delivery: asyncio.Future[Any]
-    base: int | None = None
-    """Where it landed."""
-    left: asyncio.Event = field(default_factory=asyncio.Event)
-
-
-class Builder:
-    """aiokafka's BatchBuilder, full after ``room`` rows."""
-
-    def __init__(self, room: int) -> None:
-        self.rows: list[tuple[bytes | None, bytes | None, Any]] = []
-        self.room = room
-        self._builder = self
-        """The compiled builder inside, which rows are handed to."""
-
-    def append(
-        self, offset: int, timestamp: int, key: bytes | None, value: bytes | None, headers: Any
-    ) -> object:
-        assert offset == len(self.rows)
-        if len(self.rows) >= self.room:
-            return None
-        self.rows.append((key, value, headers))
-        return object()
-
-    def close(self) -> None:
-        pass
-
-
-class Producer:
-    """aiokafka's producer: one batch of a partition under way, one waiting, the rest held back."""
-
-    def __init__(self, room: Callable[[], int]) -> None:
-        self.underway: dict[TP, deque[Batch]] = defaultdict(deque)
-        self.landed: dict[TP, deque[Batch]] = defaultdict(deque)
-        self.room = room
-
-    def create_batch(self) -> Builder:
-        return Builder(self.room())
-
-    async def send_batch(
-        self, builder: Builder, topic: str, *, partition: int
-    ) -> asyncio.Future[Any]:
-        queue = self.underway[TP(topic, partition)]
-        while len(queue) > 1:
-            await queue[-1].left.wait()
-        delivery: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        queue.append(Batch(topic, partition, builder.rows, delivery))
-        return delivery
-
-
-@dataclass(frozen=True)
-class Together:
-    """Rows and entries beside them that one write put in."""
-
-    rows: dict[bytes, bytes]
-    beside: dict[bytes, bytes | None]
-
-
-class DiskStore(MemoryStore):
-    """Rows that outlive the process; ``journal`` is what a write-ahead log would hold.
-
-    As with RocksDB, using it after it was closed is an error.
-    """
-
-    keeps = True
-
-    def __init__(self, journal: list[Any]) -> None:
-        super().__init__()
-        self._journal = journal
-        self._closed = False
-        for entry in journal:
-            if isinstance(entry, Together):
-                super().put_many(entry.rows, entry.beside)
-            elif entry is None:
-                super().clear()
-            elif isinstance(entry, tuple):
-                self._marks[entry[0]] = entry[1]
-            else:
-                self._position = entry
-
-    def _log(self, entry: Any) -> None:
-        if self._closed:
-            raise RuntimeError("the database is closed")
-        self._journal.append(entry)
-
-    def put_many(
-        self,
-        rows: Mapping[bytes, bytes],
-        beside: Mapping[bytes, bytes | None] = NOTHING,
-        *,
-        added: int = 0,
-    ) -> None:
-        assert added == len(rows.keys() - self._rows.keys()), "the count kept would be wrong"
-        self._log(Together(dict(rows), dict(beside)))
-        super().put_many(rows, beside)
-
-    def set_position(self, offset: int) -> None:
-        self._log(offset)
-        super().set_position(offset)
-
-    def mark(self, key: bytes, value: bytes) -> None:
-        self._log((key, value))
-        super().mark(key, value)
-
-    def clear(self) -> None:
-        self._log(None)
-        super().clear()
-
-    def close(self) -> None:
-        self._closed = True
-
-
-Use = Callable[[str], None]
-
-
-class WatchedStore(DiskStore):
-    """Tells of each use before it."""
-
-    def __init__(self, journal: list[Any], use: Use) -> None:
-        super().__init__(journal)
-        self._use = use
-        rows = self._rows
-        self.get = lambda key: (use("get"), rows.get(key))[1]
-
-    def get_many(self, keys: list[bytes]) -> list[bytes | None]:
-        self._use("get_many")
-        return [self._rows.get(key) for key in keys]
-
-    def put_many(
-        self,
-        rows: Mapping[bytes, bytes],
-        beside: Mapping[bytes, bytes | None] = NOTHING,
-        *,
-        added: int = 0,
-    ) -> None:
-        self._use("put_many")
-        super().put_many(rows, beside, added=added)
-
-    def set_position(self, offset: int) -> None:
-        self._use("set_position")
-        super().set_position(offset)
-
-    def mark(self, key: bytes, value: bytes) -> None:
-        self._use("mark")
-        super().mark(key, value)
-
-    def marked(self, key: bytes) -> bytes | None:
-        self._use("marked")
-        return super().marked(key)
-
-    def items(self) -> Any:
-        self._use("items")
-        return super().items()
-
-    def of_prefix(self, prefix: bytes) -> Any:
-        self._use("of_prefix")
-        return super().of_prefix(prefix)
-
-    def key_from(self, key: bytes) -> bytes | None:
-        self._use("key_from")
-        return super().key_from(key)
-
-    def beside(self, prefix: bytes) -> Any:
-        self._use("beside")
-        return super().beside(prefix)
-
-    def beside_one(self, key: bytes) -> bytes | None:
-        self._use("beside_one")
-        return super().beside_one(key)
 
 
 class SimulatedLog:
@@ -365,39 +85,22 @@ class SimulatedLog:
         pass
 
 
-class SimulatedRows:
+class SimulatedRows(PublishedMonths):
     """The public rows as a view has them: as they were at some moment, until it is refreshed."""
 
     def __init__(self, worker: Worker) -> None:
+        super().__init__(SETTINGS)
         self._worker = worker
         self._at: defaultdict[int, int] = defaultdict(int)
 
     async def refresh(self) -> None:
         await self._worker.gate()
         for number in range(SETTINGS.partitions):
-            self._at[number] = self._worker.cluster.ends[TP("agency-months", number)]
+            tp = TP("agency-months", number)
+            records: list[Any] = self._worker.cluster.read(tp, self._at[number], 1_000_000)
+            self.view._apply(records)
+            self._at[number] = self._worker.cluster.ends[tp]
         await self._worker.gate()
-
-    def rows_of(self, number: int) -> dict[tuple[str, int], bytes]:
-        log = self._worker.cluster.logs[TP("agency-months", number)]
-        rows = {r.key: r.value for r in log if r.offset < self._at[number] and r.key}
-        found = {split_agency_month_key(key): value for key, value in rows.items()}
-        return {at: value for at, value in found.items() if at is not None and value is not None}
-
-    def seen_of(self, number: int) -> dict[str, Seen]:
-        seen: dict[str, Seen] = {}
-        for record in self._worker.cluster.logs[TP("agency-months", number)]:
-            key, value = record.key or b"", record.value or b""
-            if record.offset < self._at[number] and split_agency_month_key(key) is not None:
-                agency, _, at, day = decode_agency_seen(value)
-                seen[agency] = later(seen.get(agency, NOT_SEEN), Seen(at, day))
-        return seen
-
-    def taken_in(self, number: int) -> dict[str, int]:
-        log = self._worker.cluster.logs[TP("agency-months", number)]
-        rows = {r.key: r.value for r in log if r.offset < self._at[number] and r.key}
-        found = {split_taken_in_key(key): value for key, value in rows.items()}
-        return {t: int(value) for t, value in found.items() if t is not None and value is not None}
 
     def position(self, number: int) -> int:
         return self._at[number]
@@ -421,18 +124,7 @@ class SimulatedTasks(Tasks):
             return super()._open_store(number)
         journal = self._worker.disk[number]
         uses = self._worker.cluster.damage.pop(number, None)
-        return DiskStore(journal) if uses is None else WatchedStore(journal, _damaged_after(uses))
-
-
-def _damaged_after(uses: int) -> Use:
-    """A bad block that is met once: what is done then must not meet it again."""
-    left = count(uses, -1)
-
-    def use(what: str) -> None:
-        if next(left) == 0:
-            raise DamagedStoreError(f"{what} found a bad block")
-
-    return use
+        return DiskStore(journal) if uses is None else WatchedStore(journal, damaged_after(uses))
 
 
 class SimulatedReference(ReferenceData):
@@ -581,13 +273,8 @@ class Worker:
     def poll(self) -> None:
         """What the app does from time to time."""
         token = _CURRENT.set(self)
-        asyncio.get_running_loop().create_task(self._poll())
+        asyncio.get_running_loop().create_task(self.tasks.poll())
         _CURRENT.reset(token)
-
-    async def _poll(self) -> None:
-        await self.tasks.poll_changelogs()
-        for at, start in (await self.tasks.check_sources()).items():
-            await self._seek(at, start)
 
     # Steps
 

@@ -20,8 +20,9 @@ from streams.kafka.partitioner import partition_for
 from streams.state import ledger_store as saved_ledgers
 from tests.domain.events import registered, submitted
 from tests.domain.worlds import World, busy_world
+from tests.processing.cluster import LOGS, SETTINGS
 from tests.processing.deployment import PARTITIONS, Deployment
-from tests.processing.simulation import LOGS, SETTINGS, Worker, settle
+from tests.processing.simulation import Worker, settle
 
 _SEED = os.environ.get("HOSO_TEST_SEED")
 _RUNS = 1 if _SEED else int(os.environ.get("HOSO_TEST_RUNS", "200"))

@@ -11,8 +11,8 @@ from faust.types import TP
 from streams.kafka.partitioner import partition_for
 from tests.domain.events import listed, registered, submitted
 from tests.domain.worlds import World
+from tests.processing.cluster import LOGS, SETTINGS
 from tests.processing.deployment import PARTITIONS, Deployment
-from tests.processing.simulation import LOGS, SETTINGS
 
 HOME = partition_for(b"H56", SETTINGS.partitions)
 DOSSIERS, SERVICES = TP(LOGS[0], HOME), TP(LOGS[1], HOME)

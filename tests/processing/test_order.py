@@ -12,8 +12,10 @@ from faust.types import TP
 from streams.kafka.partitioner import partition_for
 from tests.domain.events import listed, processed, registered, submitted
 from tests.domain.worlds import World
+from tests.processing.cluster import LOGS, SETTINGS
 from tests.processing.deployment import PARTITIONS, Deployment
-from tests.processing.simulation import LOGS, SETTINGS, Batch, Worker, settle
+from tests.processing.producer import Batch
+from tests.processing.simulation import Worker, settle
 
 HOME = partition_for(b"H56", SETTINGS.partitions)
 SUBMISSIONS = TP("submissions", HOME)

@@ -16,7 +16,8 @@ import pytest
 from streams.kafka.batch_writer import BatchWriter
 from streams.processing.task import Phase
 from streams.processing.tasks import Tasks
-from tests.processing.simulation import SETTINGS
+from streams.views.published_months import PublishedMonths
+from tests.processing.cluster import SETTINGS
 
 
 class DeafLog:
@@ -37,23 +38,11 @@ class DeafLog:
         pass
 
 
-class Nothing:
+class Nothing(PublishedMonths):
     """No public rows."""
 
     async def refresh(self) -> None:
         pass
-
-    def rows_of(self, number: int) -> dict[Any, Any]:
-        return {}
-
-    def seen_of(self, number: int) -> dict[Any, Any]:
-        return {}
-
-    def taken_in(self, number: int) -> dict[Any, Any]:
-        return {}
-
-    def position(self, number: int) -> int:
-        return 0
 
 
 async def _nowhere(*_: Any) -> None:
@@ -67,7 +56,8 @@ class Deaf(Tasks):
         self.log: Any = DeafLog()
         # Nothing is written here, so the writer needs no producer.
         writer = BatchWriter(None)  # type: ignore[arg-type]
-        super().__init__(settings, lambda: writer, self.log, Nothing(), _nowhere, self.fatal.append)
+        rows = Nothing(settings)
+        super().__init__(settings, lambda: writer, self.log, rows, _nowhere, self.fatal.append)
 
 
 async def _turns() -> None:

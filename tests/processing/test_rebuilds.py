@@ -14,7 +14,8 @@ import pytest
 from streams.state.stores import DamagedStoreError, UnusableStoreError
 from tests.domain.worlds import busy_world
 from tests.processing.deployment import PARTITIONS, Deployment
-from tests.processing.simulation import SimulatedTasks, Use, WatchedStore
+from tests.processing.disk import Use, WatchedStore
+from tests.processing.simulation import SimulatedTasks
 from tests.processing.test_crashes import small_world
 
 

@@ -20,7 +20,8 @@ from schemas.topics import REFERENCE_TOPICS
 from streams.kafka.partitioner import partition_for
 from streams.processing.reference_repair import ReferenceRepair
 from streams.views.reference_data import ReferenceData
-from tests.processing.simulation import SETTINGS, Cluster, Worker, track_tasks
+from tests.processing.cluster import SETTINGS, Cluster
+from tests.processing.simulation import Worker, track_tasks
 from tests.views.test_reference_rule import KEY, REFUSED, record, registration
 
 GOOD = registration("good")

@@ -13,8 +13,9 @@ from streams.processing.source_cursor import Fetched, Offsets, SourceCursor
 from streams.state.codecs import Checkpoint, LastRecord, decode_checkpoint, encode_checkpoint
 from tests.domain.events import registered, submitted
 from tests.domain.worlds import World
+from tests.processing.cluster import SETTINGS, Record
 from tests.processing.deployment import PARTITIONS, Deployment
-from tests.processing.simulation import SETTINGS, Record, Worker
+from tests.processing.simulation import Worker
 
 SUBMISSIONS = TP("submissions", partition_for(b"H56", SETTINGS.partitions))
 

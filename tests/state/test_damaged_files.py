@@ -28,8 +28,9 @@ from streams.state import ledger_store, stores
 from tests.domain.events import Event, listed, processed, registered, submitted
 from tests.domain.register import Register
 from tests.domain.worlds import World
+from tests.processing.cluster import Cluster
 from tests.processing.deployment import PARTITIONS, Deployment
-from tests.processing.simulation import Cluster, Worker
+from tests.processing.simulation import Worker
 
 AGENCY = "H56"
 NUMBER = partition_for(AGENCY.encode(), len(PARTITIONS))

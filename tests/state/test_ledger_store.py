@@ -31,7 +31,8 @@ from tests.domain.events import Event
 from tests.domain.register import Register, listing_of, step_of, submission_of
 from tests.domain.worlds import busy_world, restated
 from tests.processing.deployment import PARTITIONS, Deployment
-from tests.processing.simulation import DiskStore, settle
+from tests.processing.disk import DiskStore
+from tests.processing.simulation import settle
 
 _SEED = os.environ.get("HOSO_TEST_SEED")
 _FIRST = int(_SEED) if _SEED else SystemRandom().randrange(10**9)
