@@ -147,8 +147,8 @@ class WebServer(Service):  # type: ignore[misc]  # mode ships no types
         """Prometheus or OpenMetrics text, as the scraper accepts."""
         if self._worker.settings.as_of == "latest":
             await self._worker.register.catch_up()
-        behind = self._worker.register.behind
-        records = behind.records(await behind.ends())
+        register = self._worker.register
+        records = register.lacking(await register.behind.ends())
         body, content_type = self._worker.scrape(request.headers.get("Accept", ""), records)
         answer = web.Response(
             body=body,

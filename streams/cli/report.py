@@ -140,7 +140,7 @@ async def _report(
         ends = await register.behind.ends(ASK_SECONDS)
         figures = selection.of(register.figures(reference, definition, period, day))
         if form == "table":
-            behind = register.behind.records(ends)
+            behind = register.lacking(ends)
             _print_table(figures, period, day, definition, behind, selection.indicator)
             return
         answer = report_json(register, reference, definition, period, day, ends)

@@ -12,8 +12,6 @@ from streams.domain.calendar import PERIOD_KINDS, PeriodKind
 from streams.domain.catalogue import LEVELS
 from streams.domain.dossier import CHANNELS
 
-Basis = Literal["submitted", "received", "resolved"]
-
 
 class Definition(NamedTuple):
     """How the two indicators are counted (contract, section 4)."""

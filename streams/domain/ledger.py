@@ -108,13 +108,6 @@ class Month:
         self.cells: dict[int, list[int]] = {}
         self.totals = [0] * len(COLUMNS)
 
-    def add(self, column: int, day_of_month: int, amount: int) -> None:
-        cells = self.cells.get(column)
-        if cells is None:
-            cells = self.cells[column] = [0] * _DAYS
-        cells[day_of_month] += amount
-        self.totals[column] += amount
-
     def rows(self) -> dict[str, list[int]]:
         """Column name → one number per day (index 0 is the 1st); columns of zeroes are left out."""
         return {
@@ -343,7 +336,6 @@ class AgencyLedger:
         month = self.months.get(number)
         if month is None:
             month = self.months[number] = Month()
-        # As Month.add does it, without the call: this is the innermost step of all.
         cells = month.cells.get(column)
         if cells is None:
             cells = month.cells[column] = [0] * _DAYS

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import time
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Generic, Self, TypeVar
@@ -25,6 +24,7 @@ from aiokafka.errors import (
 
 from streams.kafka.consumers import plain_consumer
 from streams.kafka.offsets import end_offsets
+from streams.kafka.shared_question import SharedQuestion
 from streams.kafka.topic_ends import partitions_of
 
 K = TypeVar("K")
@@ -49,9 +49,8 @@ class CompactedView(Generic[K, V]):
     """The newest value of every key of some compacted topics.
 
     ``decode(record)`` gives ``(key, value)``, or None for a record to be ignored; a value of None
-    removes the entry (so decode a record whose value is null as ``(key, None)``). A record that
-    ``accept`` refuses is ignored undecoded, e.g. one on the wrong partition for its key. With
-    ``merge`` an entry is not the newest value but all of them together: ``merge(old, value)``.
+    removes the entry (so decode a record whose value is null as ``(key, None)``). With ``merge`` an
+    entry is not the newest value but all of them together: ``merge(old, value)``.
     ``on_change(key, old, new)`` is called on the loop for every change of an entry, None standing
     for absent; what the topics held at :meth:`start` is announced once, when it is complete.
     If one of them raises, the view fails: better no answer than one with a hole.
@@ -66,7 +65,6 @@ class CompactedView(Generic[K, V]):
         topics: Sequence[str],
         decode: Callable[[ConsumerRecord], tuple[K, V | None] | None],
         *,
-        accept: Callable[[ConsumerRecord], bool] | None = None,
         merge: Callable[[V | None, V], V] | None = None,
         on_change: Callable[[K, V | None, V | None], None] | None = None,
     ) -> None:
@@ -74,7 +72,6 @@ class CompactedView(Generic[K, V]):
         self._options = dict(client_options)
         self._topics = tuple(topics)
         self._decode = decode
-        self._accept = accept
         self._merge = merge
         self._on_change = on_change
         self._entries: dict[K, V] = {}
@@ -87,9 +84,7 @@ class CompactedView(Generic[K, V]):
         self._failed: Exception | None = None
         self._stopped = False
         self._progress = asyncio.Event()
-        self._asking = asyncio.Lock()
-        self._rounds: set[asyncio.Task[None]] = set()
-        self._joinable: asyncio.Task[None] | None = None  # the round that has not asked yet
+        self._ends = SharedQuestion(self._ask_ends)
 
     @property
     def entries(self) -> Mapping[K, V]:
@@ -114,20 +109,6 @@ class CompactedView(Generic[K, V]):
             max(0, (self._consumer.last_stable_offset(tp) or 0) - position)
             for tp, position in self._applied.items()
         )
-
-    @property
-    def seconds_since_contact(self) -> float | None:
-        """Seconds since the partition heard of least recently was; None before the first answer.
-
-        Below two or so while all is well: the broker answers every half second, news or none.
-        """
-        if self._consumer is None or not self._applied:
-            return None
-        stamps: list[int | None] = [self._consumer.last_poll_timestamp(tp) for tp in self._applied]
-        heard = [stamp for stamp in stamps if stamp is not None]
-        if len(heard) < len(stamps):
-            return None
-        return max(0.0, time.time() - min(heard) / 1000)
 
     async def start(self) -> Self:
         """Read up to the end offsets as of now, then follow in the background.
@@ -162,15 +143,9 @@ class CompactedView(Generic[K, V]):
         """
         if self._consumer is None or self._task is None:
             raise RuntimeError("the view is not started")
-        if self._joinable is None:
-            # Nobody may join a round that has asked already: its answer can be older than the
-            # caller's write. It clears self._joinable just before it asks.
-            self._joinable = asyncio.create_task(self._refresh(self._consumer))
-            self._rounds.add(self._joinable)
-            self._joinable.add_done_callback(self._forget)
         try:
             async with asyncio.timeout(timeout):
-                await asyncio.shield(self._joinable)
+                await self._reached(await self._ends.answer())
         except asyncio.CancelledError:
             if self._stopped:
                 raise ViewStoppedError(f"view of {self._topics}: stopped") from None
@@ -190,10 +165,7 @@ class CompactedView(Generic[K, V]):
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
-        for waiting in self._rounds:
-            waiting.cancel()
-        if self._rounds:
-            await asyncio.wait(self._rounds)
+        await self._ends.stop()
         if self._consumer is not None:
             await self._consumer.stop()
 
@@ -260,8 +232,6 @@ class CompactedView(Generic[K, V]):
         loading = self._loading is not None
         entries = self._loading if self._loading is not None else self._entries
         for record in records:
-            if self._accept is not None and not self._accept(record):
-                continue
             decoded = self._decode(record)
             if decoded is None:
                 continue
@@ -280,16 +250,14 @@ class CompactedView(Generic[K, V]):
         if self._on_change is not None and old != new:
             self._on_change(key, old, new)
 
-    async def _refresh(self, consumer: AIOKafkaConsumer) -> None:
-        async with self._asking:
-            self._joinable = None
-            before = dict(self._applied)  # what is applied while the question is out may be newer
-            ends = await end_offsets(consumer, before)
+    async def _ask_ends(self) -> dict[TopicPartition, int]:
+        before = dict(self._applied)  # what is applied while the question is out may be newer
+        ends = await end_offsets(self._consumer, before)
         if any(end < before[tp] for tp, end in ends.items()):
             # A broker that lost its memory; Apache Kafka says OffsetOutOfRange instead.
             logger.warning("%s ends before what was read, reading all again", self._topics)
             self._reload = True
-        await self._reached(ends)
+        return ends
 
     async def _reached(self, ends: Mapping[TopicPartition, int]) -> None:
         """Wait until all below ``ends`` is in the entries."""
@@ -303,8 +271,3 @@ class CompactedView(Generic[K, V]):
 
     def _covers(self, ends: Mapping[TopicPartition, int]) -> bool:
         return all(self._applied[tp] >= end for tp, end in ends.items())
-
-    def _forget(self, finished: asyncio.Task[None]) -> None:
-        self._rounds.discard(finished)
-        if not finished.cancelled():
-            finished.exception()  # seen, also when every caller's time was up

@@ -71,11 +71,6 @@ class TopicSpec:
     replication: int = 1
     config: Mapping[str, str] = field(default_factory=dict)
 
-    @property
-    def compact(self) -> bool:
-        """Whether only the newest record of a key is kept."""
-        return self.config.get("cleanup.policy") == "compact"
-
 
 @dataclass(frozen=True, slots=True)
 class Difference:

@@ -152,10 +152,9 @@ class Restore:
         if any(ends[tp] < position for tp, position in positions.items()):
             # Not the log that this state was built from (another cluster, a broker that lost its
             # disk): what the log says counts.
-            logger.warning("partition %d: a changelog is shorter than known", task.number)
             task.changelog_offsets.clear()
             task.cursors.clear()
-            partition.forget()
+            partition.set_aside("a changelog is shorter than known")
             ends = await self._log.read(dict.fromkeys(positions, 0), take, partition.lacks.append)
             self._check(task, generation)
         task.changelog_offsets |= {tables[tp]: end for tp, end in ends.items()}

@@ -14,8 +14,9 @@ the row was written: an agency's value is the greatest over its rows.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import date
-from typing import Annotated, Final, NamedTuple, Protocol
+from typing import Annotated, Final, NamedTuple, TypeVar
 from zlib import crc32
 
 import msgspec
@@ -27,6 +28,7 @@ from streams.domain.calendar import month_name, parse_month
 from streams.domain.catalogue import Listing, Service
 from streams.domain.dossier import Dossier
 from streams.domain.ledger import Month
+from streams.kafka.log import Record
 
 _VERSION = b"\x01"
 _LISTING_VERSION = b"\x02"
@@ -75,15 +77,7 @@ class Checkpoint(NamedTuple):
     """Of which topic of that name this speaks: another one has other records at its offsets."""
 
 
-class SourceRecord(Protocol):
-    """As much of a source record as tells it from any other at its offset."""
-
-    timestamp: int | None
-    key: bytes | None
-    value: bytes | None
-
-
-def record_digest(record: SourceRecord) -> int:
+def record_digest(record: Record) -> int:
     """Tells a record from another that a broker put at the same offset after it lost the first."""
     digest = crc32(record.value or b"", crc32(record.key or b""))
     return crc32(b"%d" % (record.timestamp or 0), digest)
@@ -292,24 +286,24 @@ def decode_agency_seen(value: bytes) -> tuple[str, int, int | None, int | None]:
 
     Raises :class:`UnreadableRowError`.
     """
-    try:
-        row = _decode_seen(value)
-        day = None if row.latest_day is None else row.latest_day.toordinal()
-        return row.agency, parse_month(row.month), record_time(row.last_event_at), day
-    except (ValueError, msgspec.MsgspecError) as error:
-        raise UnreadableRowError(f"agency-months row: {error}") from error
+    return _public(_decode_seen, value)[1]
 
 
 def decode_agency_month(value: bytes) -> AgencyMonth:
     """The inverse of :func:`encode_agency_month`. Raises :class:`UnreadableRowError`."""
+    row, said = _public(_decode_month, value)
+    return AgencyMonth(*said, Month.from_rows(row.columns))
+
+
+_Row = TypeVar("_Row", bound=_AgencySeenJson)
+
+
+def _public(
+    decode: Callable[[bytes], _Row], value: bytes
+) -> tuple[_Row, tuple[str, int, int | None, int | None]]:
     try:
-        row = _decode_month(value)
-        return AgencyMonth(
-            row.agency,
-            parse_month(row.month),
-            record_time(row.last_event_at),
-            None if row.latest_day is None else row.latest_day.toordinal(),
-            Month.from_rows(row.columns),
-        )
+        row = decode(value)
+        day = None if row.latest_day is None else row.latest_day.toordinal()
+        return row, (row.agency, parse_month(row.month), record_time(row.last_event_at), day)
     except (ValueError, msgspec.MsgspecError) as error:
         raise UnreadableRowError(f"agency-months row: {error}") from error

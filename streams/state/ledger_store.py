@@ -388,7 +388,7 @@ class SavedLedgers:
             self.live = True
 
     def forget(self) -> None:
-        """The store was cleared."""
+        """The store was set aside."""
         self.live = False
         self._marked = False
         self._moved = True

@@ -117,17 +117,9 @@ class Partition:
 
     # Recovery
 
-    def forget(self) -> None:
-        """Start again from nothing."""
-        self.dossiers.clear()
-        self._forget_all()
-
     def set_aside(self, damage: str) -> None:
         """Start again from nothing, because what the store has is not to be believed."""
         self.dossiers.set_aside(damage)
-        self._forget_all()
-
-    def _forget_all(self) -> None:
         if self.saved is not None:
             self.saved.forget()
         self.services.clear()
@@ -291,12 +283,12 @@ class Partition:
         """
         if self.checkpoints.get(topic) != checkpoint:
             self.checkpoints[topic] = checkpoint
-            self.dossiers.mark(checkpoint_key(topic), encode_checkpoint(checkpoint))
+            self.dossiers.put_many({}, {checkpoint_key(topic): encode_checkpoint(checkpoint)})
 
     def recall_checkpoints(self, topics: Iterable[str]) -> None:
         """Take the checkpoints of ``topics`` from the store."""
         for topic in topics:
-            row = self.dossiers.marked(checkpoint_key(topic))
+            row = self.dossiers.beside_one(checkpoint_key(topic))
             if row is not None:
                 self.checkpoints[topic] = decode_checkpoint(row)
 

@@ -93,7 +93,7 @@ class Store(Protocol):
     def of_prefix(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         """The rows whose keys begin with ``prefix``, as they are now, whatever is put meanwhile.
 
-        Raises ``RuntimeError`` when read on after the store was cleared, set aside or closed.
+        Raises ``RuntimeError`` when read on after the store was set aside or closed.
         """
 
     def key_from(self, key: bytes) -> bytes | None:
@@ -109,17 +109,8 @@ class Store(Protocol):
     def set_position(self, offset: int) -> None:
         """Everything before ``offset`` of the changelog is in the store."""
 
-    def mark(self, key: bytes, value: bytes) -> None:
-        """Remember something small beside the rows; ``items`` and ``len`` leave it out."""
-
-    def marked(self, key: bytes) -> bytes | None:
-        """What was remembered, or None."""
-
-    def clear(self) -> None:
-        """Forget everything, position and marks included."""
-
     def set_aside(self, damage: str) -> None:
-        """As :meth:`clear`; what is on disk is kept under another name, and said to be so."""
+        """Forget everything; what is on disk is kept under another name, and said to be so."""
 
     def close(self) -> None:
         """Release what the store holds; rows on disk stay."""
@@ -132,7 +123,6 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self._rows: dict[bytes, bytes] = {}
-        self._marks: dict[bytes, bytes] = {}
         self._beside: dict[bytes, bytes] = {}
         self._position = 0
         self.get = self._rows.get
@@ -179,23 +169,13 @@ class MemoryStore:
     def set_position(self, offset: int) -> None:
         self._position = offset
 
-    def mark(self, key: bytes, value: bytes) -> None:
-        self._marks[key] = value
-
-    def marked(self, key: bytes) -> bytes | None:
-        return self._marks.get(key)
-
-    def clear(self) -> None:
+    def set_aside(self, damage: str) -> None:
         self._rows.clear()
-        self._marks.clear()
         self._beside.clear()
         self._position = 0
 
-    def set_aside(self, damage: str) -> None:
-        self.clear()
-
     def close(self) -> None:
-        self.clear()
+        self.set_aside("")
 
 
 class RocksStore:
@@ -219,7 +199,6 @@ class RocksStore:
     """Where the rows begin, after all that is beside them."""
     _POSITION = b"\x00position"
     _COUNT = b"\x00count"
-    _MARK = b"\x00mark"
     _SEQUENCE = b"\x00sequence "
 
     _open_here: ClassVar[WeakValueDictionary[Path, RocksStore]] = WeakValueDictionary()
@@ -438,22 +417,6 @@ class RocksStore:
     def set_position(self, offset: int) -> None:
         self._write({}, {self._POSITION: b"%d" % offset})
         self._position = offset
-
-    def mark(self, key: bytes, value: bytes) -> None:
-        self._write({}, {self._MARK + key: value})
-
-    def marked(self, key: bytes) -> bytes | None:
-        return self.get(self._MARK + key)
-
-    def clear(self) -> None:
-        self.close()
-        try:
-            shutil.rmtree(self._directory)
-        except FileNotFoundError:
-            pass
-        except OSError as error:
-            raise UnusableStoreError(self._directory, error) from error
-        self._open()
 
     def set_aside(self, damage: str) -> None:
         self.close()

@@ -34,10 +34,15 @@ from streams.state.codecs import (
     split_taken_in_key,
 )
 from streams.state.partition import NOT_SEEN, Seen, later
-from streams.views.behind import Behind
+from streams.views.behind import Behind, Ends
 from streams.views.reference_data import ReferenceData
 
 _SLICE = 100
+
+
+class _Agency(NamedTuple):
+    months: Months
+    seen: dict[int, Seen]
 
 
 class Live(NamedTuple):
@@ -76,8 +81,9 @@ class PublishedMonths:
         self._live = live
         self._live_reached = live_reached
         self._topic = settings.topic(Topic.agency_months)
-        self._months: defaultdict[str, Months] = defaultdict(Months)
+        self._agencies: dict[str, _Agency] = {}
         self._undecoded: dict[tuple[str, int], bytes] = {}
+        self._seen: dict[str, Seen] = {}
         self.rows: defaultdict[int, dict[tuple[str, int], bytes]] = defaultdict(dict)
         """Partition → (agency, month) → the newest row."""
         self.ever_seen: defaultdict[int, dict[str, Seen]] = defaultdict(dict)
@@ -93,8 +99,8 @@ class PublishedMonths:
         )
         events = sorted(settings.topic(topic) for topic in EVENT_TOPICS)
         self._event_ends = TopicEnds(settings.client_options(), events)
-        self.behind = Behind(self, self._high_watermarks)
-        """How many records these figures lack."""
+        self.behind = Behind(self._high_watermarks)
+        """How far the brokers are, for :meth:`lacking`."""
 
     async def start(self) -> None:
         """Return when everything published so far has been read. Raises what the view raises."""
@@ -126,23 +132,23 @@ class PublishedMonths:
     def months(self) -> dict[str, Months]:
         """The months of every agency ever heard of, registered or not."""
         self._decode()
-        return dict(self._months) | {code: live.months for code, live in self._live().items()}
+        months = {code: agency.months for code, agency in self._agencies.items()}
+        return months | {code: live.months for code, live in self._live().items()}
 
     def seen(self) -> dict[str, Seen]:
         """When each agency was last heard of."""
-        found: dict[str, Seen] = {}
-        for on_partition in self.ever_seen.values():
-            for code, seen in on_partition.items():
-                found[code] = later(found.get(code, NOT_SEEN), seen)
-        return found | {code: live.seen for code, live in self._live().items()}
+        self._decode()
+        for code in self._agencies.keys() - self._seen.keys():
+            self._seen[code] = reduce(later, self._agencies[code].seen.values(), NOT_SEEN)
+        return self._seen | {code: live.seen for code, live in self._live().items()}
 
-    def lacking(self, ends: Mapping[TopicPartition, int]) -> int | None:
+    def lacking(self, ends: Ends | None) -> int | None:
         """How many offsets of the event topics below ``ends`` these figures lack.
 
-        None while all is read again, and where nothing says it: rows that were written by a version
-        without marks.
+        None where the brokers did not say, while all is read again, and where nothing says it: rows
+        that were written by a version without marks.
         """
-        if self.view.reloading:
+        if ends is None or self.view.reloading:
             return None
         live, lacking = self._live_reached(), 0
         for (topic, partition), end in ends.items():
@@ -204,14 +210,19 @@ class PublishedMonths:
         agency, month = row
         if new is not None:
             self._undecoded[agency, month] = self.rows[partition][agency, month] = new
-        else:
-            self.rows[partition].pop((agency, month), None)
-            self._undecoded.pop((agency, month), None)
-            if agency in self._months:
-                self._months[agency].pop(month, None)
+            return
+        self.rows[partition].pop((agency, month), None)
+        self._undecoded.pop((agency, month), None)
+        self._seen.pop(agency, None)
+        if agency in self._agencies:
+            for by_month in self._agencies[agency]:
+                by_month.pop(month, None)
 
     def _decode(self, at_most: int | None = None) -> None:
         for key in list(islice(self._undecoded, at_most)):
             row = decode_agency_month(self._undecoded[key])
-            self._months[row.agency][row.month] = row.cells
+            agency = self._agencies.setdefault(row.agency, _Agency(Months(), {}))
+            agency.months[row.month] = row.cells
+            agency.seen[row.month] = Seen(row.last_event_at, row.latest_day)
+            self._seen.pop(row.agency, None)
             del self._undecoded[key]

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from schemas.admission import TOLERANCE_MS, admit
 from schemas.decoder import Rejection, decode, too_large
@@ -29,22 +29,12 @@ from schemas.events import RegisteredEvent, TargetEvent
 from schemas.instants import record_time
 from schemas.topics import Topic
 from streams.kafka.batch_writer import Headers, Outgoing
+from streams.kafka.log import Record
 
 RESTORES = "hoso-restores"
 """Header of a copy: the original's ``timestamp/partition/offset``."""
 
 ReferenceEvent = RegisteredEvent | TargetEvent
-
-
-class Record(Protocol):
-    """What the rule needs of a consumed record (aiokafka's ConsumerRecord has it)."""
-
-    partition: int
-    offset: int
-    timestamp: int | None
-    key: bytes | None
-    value: bytes | None
-    headers: Headers
 
 
 class Stamp(NamedTuple):

@@ -34,7 +34,7 @@ def report_json(
     ``ends`` is how far the brokers were shortly before (:meth:`streams.views.behind.Behind.ends`).
     """
     figures = register.figures(reference, definition, kind, as_of)
-    behind = register.behind.records(ends)
+    behind = register.lacking(ends)
     period = period_of(kind, as_of)
     return answer_json(figures, period, definition, behind, register.seen(), reference)
 

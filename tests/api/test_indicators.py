@@ -526,7 +526,7 @@ async def test_while_no_broker_answers_it_is_told_at_once_that_it_cannot_be_told
         await asyncio.Event().wait()
         raise AssertionError
 
-    monkeypatch.setattr(world.register.behind, "_ask", silence)
+    monkeypatch.setattr(world.register.behind._question, "_ask", silence)
     for patience in (WAIT_SECONDS, 0):
         async with asyncio.timeout(patience + 5):
             answer = await (await client.get(URL_PATH)).json()

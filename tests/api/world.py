@@ -80,7 +80,7 @@ class World:
         self.clock: Callable[[], datetime] = lambda: NOW
         self.reference = ReferenceData(self.settings)
         self.register = PublishedMonths(self.settings)
-        self.register.behind = Behind(self.register, self._high_watermarks)
+        self.register.behind = Behind(self._high_watermarks)
         self.instruments = Instruments.of_worker(self.registry, self.settings)
         self.fatal: list[str] = []
         self.log: Any = None

@@ -55,7 +55,7 @@ def test_the_catalogue_is_the_contracts() -> None:
         "hoso-dossiers-changelog": COMPACT | WRITTEN | {"min.compaction.lag.ms": "3600000"},
     }
     assert {(spec.partitions, spec.replication) for spec in specs} == {(12, 3)}
-    assert [spec.name for spec in specs if spec.compact] == [
+    assert [spec.name for spec in specs if spec.config["cleanup.policy"] == "compact"] == [
         "hoso.agencies",
         "hoso.targets",
         "hoso.agency-months",

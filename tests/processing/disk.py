@@ -34,9 +34,7 @@ class DiskStore(MemoryStore):
             if isinstance(entry, Together):
                 super().put_many(entry.rows, entry.beside)
             elif entry is None:
-                super().clear()
-            elif isinstance(entry, tuple):
-                self._marks[entry[0]] = entry[1]
+                super().set_aside("")
             else:
                 self._position = entry
 
@@ -60,13 +58,9 @@ class DiskStore(MemoryStore):
         self._log(offset)
         super().set_position(offset)
 
-    def mark(self, key: bytes, value: bytes) -> None:
-        self._log((key, value))
-        super().mark(key, value)
-
-    def clear(self) -> None:
+    def set_aside(self, damage: str) -> None:
         self._log(None)
-        super().clear()
+        super().set_aside(damage)
 
     def close(self) -> None:
         self._closed = True
@@ -74,7 +68,7 @@ class DiskStore(MemoryStore):
 
 Use = Callable[[str], None]
 USES = (
-    *("get", "get_many", "put_many", "set_position", "mark", "marked", "items"),
+    *("get", "get_many", "put_many", "set_position", "items"),
     *("of_prefix", "key_from", "beside", "beside_one"),
 )
 

@@ -123,10 +123,7 @@ def test_a_value_that_is_no_agency_month_is_refused(value: bytes) -> None:
 
 
 def test_the_public_row_is_plain_json_of_days() -> None:
-    month = Month()
-    month.add(0, 5, 3)
-    month.add(1, 7, 2)
-    month.add(1, 7, -2)
+    month = Month.from_rows({"submitted_online": [0, 0, 0, 0, 3], "submitted_in_person": [0]})
     row = AgencyMonth("H56", 2022 * 12, 1641348000000, date(2022, 1, 5).toordinal(), month)
     assert json.loads(rows.encode_agency_month(row)) == {
         **_JSON,
@@ -143,7 +140,9 @@ def test_columns_of_a_newer_version_are_left_alone() -> None:
 def test_a_month_adds_up_by_days() -> None:
     months = Months()
     for number, day, amount in ((24264, 1, 1), (24264, 31, 2), (24265, 28, 4), (24270, 15, 8)):
-        months.setdefault(number, Month()).add(0, day, amount)
+        month = months.setdefault(number, Month())
+        month.cells.setdefault(0, [0] * 32)[day] += amount
+        month.totals[0] += amount
 
     def total(start: str, end: str) -> int:
         days = (date.fromisoformat(text).toordinal() for text in (start, end))

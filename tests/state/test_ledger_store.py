@@ -341,7 +341,7 @@ def test_rows_that_come_while_ledgers_are_saved_make_them_be_folded_again(tmp_pa
 
 
 def test_a_partition_that_forgets_has_no_ledgers_on_disk_either(partition: Partition) -> None:
-    partition.forget()
+    partition.set_aside("")
     assert list(partition.dossiers.beside(b"")) == []
     assert not partition.keeping
 

@@ -187,10 +187,7 @@ def test_no_row_comes_near_what_a_record_may_have() -> None:
     submission = Submission(2**31 - 1, 2**62, longest, True, code, 2, 2**62)
     dossier = encode_dossier(Dossier(submission, steps))
     listing = encode_listing(Listing(2**31 - 1, longest, True, 4, True, "ộ" * 500))
-    month = Month()
-    for column in range(len(COLUMNS)):
-        for day in range(1, 32):
-            month.add(column, day, 2**62)
+    month = Month.from_rows(dict.fromkeys(COLUMNS, [2**62] * 31))
     row = encode_agency_month(AgencyMonth(code, 12 * 9999, 2**47, 738_000, month))
     key = len(listing_key(row_key(code, code), 738_000))
     for size in (len(dossier), len(listing), len(row)):

@@ -110,7 +110,7 @@ class Broker:
 async def test_who_asks_while_the_broker_is_being_asked_gets_a_newer_answer() -> None:
     """An answer to an older question may lack what the newer one's asker has just sent."""
     broker = Broker()
-    behind = Behind(_register(), broker.ask)
+    behind = Behind(broker.ask)
     first = asyncio.create_task(behind.ends())
     await broker.busy.wait()
     later = [asyncio.create_task(behind.ends()) for _ in range(5)]
@@ -131,9 +131,9 @@ async def test_a_failed_answer_is_none_and_the_next_who_ask_do_not_wait(error: E
         asked += 1
         raise error
 
-    behind = Behind(_register(), ask)
+    behind = Behind(ask)
     assert await behind.ends() is None
     assert await behind.ends() is None
     assert asked == 1
-    assert behind.records(None) is None
+    assert _register().lacking(None) is None
     await behind.stop()
