@@ -80,9 +80,7 @@ class Counts(NamedTuple):
 
     def ratio(self, indicator: Indicator) -> Fraction | None:
         """One of the two indicators."""
-        if indicator == "services_with_dossiers":
-            return ratio(self.services_with_dossiers, self.services_listed)
-        return ratio(self.dossiers_processed_online, self.dossiers_processed)
+        return ratio(*self.fraction(indicator))
 
     def fraction(self, indicator: Indicator) -> tuple[int, int]:
         """Numerator and denominator of an indicator, not reduced."""

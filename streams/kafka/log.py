@@ -129,17 +129,14 @@ class KafkaLog:
             request.result.cancel()
 
     def close(self) -> None:
-        """End what is under way; whoever waits is cancelled."""
         for task in self._rounds:
             task.cancel()
 
     async def ends(self, partitions: Iterable[TopicPartition]) -> Positions:
-        """See :class:`Log`."""
         async with self._consumer() as consumer:
             return await end_offsets(consumer, partitions)
 
     async def starts(self, partitions: Iterable[TopicPartition]) -> Positions:
-        """See :class:`Log`."""
         async with self._consumer() as consumer:
             found: Positions = await consumer.beginning_offsets(list(partitions))
             return found
@@ -147,7 +144,6 @@ class KafkaLog:
     async def first_from(
         self, positions: Mapping[TopicPartition, int]
     ) -> dict[TopicPartition, Record]:
-        """See :class:`Log`."""
         found: dict[TopicPartition, Record] = {}
         # One batch of each is wanted, and a broker gives that whatever its size.
         async with asyncio.timeout(ASK_SECONDS), self._consumer(_ONE_BATCH_BYTES) as consumer:

@@ -1,9 +1,9 @@
-"""What topics are now, asked anew each time and without creating any.
+"""What topics are now, and what may be done with them: asked anew each time, and creating none.
 
-aiokafka's own requests for metadata stop at version 5: they know no topic ids, and a topic that is
-asked for by name may be created by it (``allow_auto_topic_creation`` is always true there). The
-request here is version 11 (Kafka 2.8 and later, and the embedded broker), which has ids and creates
-nothing on either. With an older broker it is version 4, and the identities are None.
+aiokafka's own requests for metadata stop at version 5: they know neither topic ids nor rights, and
+a topic that is asked for by name may be created by it (``allow_auto_topic_creation`` is always true
+there). The request here is version 10 (Kafka 2.8 and later, and the embedded broker), or 8 without
+ids (Kafka 2.3), or 4 with neither.
 """
 
 from __future__ import annotations
@@ -15,60 +15,84 @@ from typing import Any, NamedTuple
 
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import (
+    KafkaConnectionError,
+    KafkaError,
     LeaderNotAvailableError,
-    NodeNotReadyError,
     UnknownTopicOrPartitionError,
     for_code,
 )
 from aiokafka.protocol.abstract import AbstractType
 from aiokafka.protocol.api import Request, RequestStruct, Response
-from aiokafka.protocol.metadata import MetadataRequest_v4
+from aiokafka.protocol.metadata import MetadataRequest_v4, MetadataResponse_v5
 from aiokafka.protocol.types import (
+    Array,
     Boolean,
     CompactArray,
     CompactString,
     Int16,
     Int32,
     Schema,
+    String,
     TaggedFields,
 )
 
 _NO_ID = uuid.UUID(int=0)
 
 
-class TopicState(NamedTuple):
-    """A topic that exists."""
+class Described(NamedTuple):
+    """What a broker says of a topic."""
 
+    name: str
+    error: type[KafkaError]
+    """``NoError`` if there is none."""
     partitions: int
     identity: uuid.UUID | None
     """Another one after the topic was deleted and created anew; None if the broker has none."""
+    operations: int
+    """Bits of what the client may do with it."""
 
 
-class TopicQuestion:
-    """Asks the brokers about topics, on a connection of its own that is made when needed."""
+class Metadata(NamedTuple):
+    """What a broker says of topics."""
+
+    topics: list[Described]
+    tells_rights: bool
+    """Whether it knows what clients may do: it has an authorizer, and is new enough."""
+
+
+class TopicState(NamedTuple):
+    """A topic that exists; see :class:`Described`."""
+
+    partitions: int
+    identity: uuid.UUID | None
+
+
+class MetadataClient:
+    """Asks the brokers, on a connection of its own that is made when needed."""
 
     def __init__(self, client_options: Mapping[str, Any]) -> None:
         """``client_options``: keyword arguments for aiokafka (bootstrap_servers, security)."""
         self._options = dict(client_options)
         self._client: AIOKafkaClient | None = None
 
-    async def __call__(self, names: Iterable[str]) -> dict[str, TopicState]:
-        """The topics of these that exist, as they are now.
+    async def metadata(self, names: Iterable[str] | None) -> Metadata:
+        """What a broker says of these topics, or of all. Raises ``KafkaError`` if none answers."""
+        request = _Metadata(None if names is None else sorted(names))
+        return _as_metadata(await self.send(request))
 
-        Raises ``KafkaError``: no broker answers, a topic must not be described, or is being made.
-        """
+    async def send(self, request: Any) -> Any:
+        """What any broker answers. Raises ``KafkaError`` if none does."""
         try:
             if self._client is None:
                 self._client = AIOKafkaClient(**self._options)
                 await self._client.bootstrap()
             node = self._client.get_random_node()
             if node is None:
-                raise NodeNotReadyError("no broker is known")
-            answer = await self._client.send(node, _Metadata(sorted(names)))
+                raise KafkaConnectionError("no broker is known")
+            return await self._client.send(node, request)
         except BaseException:
             await self.close()  # the next question finds other brokers
             raise
-        return dict(_states(answer))
 
     async def close(self) -> None:
         """Disconnect; another question connects again."""
@@ -77,18 +101,40 @@ class TopicQuestion:
             await client.close()
 
 
-def _states(answer: Any) -> Iterable[tuple[str, TopicState]]:
-    for topic in answer.topics:
-        code, name, partitions = topic[0], topic[1], topic[3]
-        identity = None
-        if answer.API_VERSION >= _MetadataResponse_v11.API_VERSION:
-            identity, partitions = topic[2], topic[4]
-        error = for_code(code)
-        if error is UnknownTopicOrPartitionError:
-            continue
-        if code and error is not LeaderNotAvailableError:
-            raise error(name)
-        yield name, TopicState(len(partitions), None if identity == _NO_ID else identity)
+class TopicQuestion(MetadataClient):
+    """Asks the brokers which topics there are."""
+
+    async def __call__(self, names: Iterable[str]) -> dict[str, TopicState]:
+        """The topics of these that exist, as they are now.
+
+        Raises ``KafkaError``: no broker answers, a topic must not be described, or is being made.
+        """
+        found = {}
+        for topic in (await self.metadata(names)).topics:
+            if topic.error is UnknownTopicOrPartitionError:
+                continue
+            if topic.error.errno and topic.error is not LeaderNotAvailableError:
+                raise topic.error(topic.name)
+            found[topic.name] = TopicState(topic.partitions, topic.identity)
+        return found
+
+
+def _as_metadata(answer: Any) -> Metadata:
+    topics = []
+    for code, name, *more in answer.topics:
+        identity = more.pop(0) if answer.API_VERSION == 10 else _NO_ID
+        _internal, partitions, *rights = more
+        topics.append(
+            Described(
+                name,
+                for_code(code),
+                len(partitions),
+                None if identity == _NO_ID else identity,
+                rights[0] if rights else 0,
+            )
+        )
+    # Without an authorizer a broker gives no bits, but a number below 0.
+    return Metadata(topics, getattr(answer, "cluster_operations", -1) >= 0)
 
 
 class _Uuid(AbstractType[uuid.UUID]):  # type: ignore[misc]  # aiokafka ships no types here
@@ -102,21 +148,58 @@ class _Uuid(AbstractType[uuid.UUID]):  # type: ignore[misc]  # aiokafka ships no
 
 
 _NAME = CompactString("utf-8")
+_TAGS = ("tags", TaggedFields)
+_PARTITION = (
+    ("error_code", Int16),
+    ("partition", Int32),
+    ("leader", Int32),
+    ("leader_epoch", Int32),
+)
+_ASKED = (
+    ("allow_auto_topic_creation", Boolean),
+    ("include_cluster_operations", Boolean),
+    ("include_topic_operations", Boolean),
+)
 
 
-class _MetadataResponse_v11(Response):  # type: ignore[misc]  # noqa: N801
-    API_KEY = 3
-    API_VERSION = 11
+class _MetadataResponse_v8(Response):  # type: ignore[misc]  # noqa: N801
+    API_KEY, API_VERSION = 3, 8
+    SCHEMA = Schema(
+        *zip(
+            MetadataResponse_v5.SCHEMA.names[:-1],
+            MetadataResponse_v5.SCHEMA.fields[:-1],
+            strict=True,
+        ),
+        (
+            "topics",
+            Array(
+                ("error_code", Int16),
+                ("topic", String("utf-8")),
+                ("is_internal", Boolean),
+                (
+                    "partitions",
+                    Array(
+                        *_PARTITION,
+                        ("replicas", Array(Int32)),
+                        ("isr", Array(Int32)),
+                        ("offline_replicas", Array(Int32)),
+                    ),
+                ),
+                ("operations", Int32),
+            ),
+        ),
+        ("cluster_operations", Int32),
+    )
+
+
+class _MetadataResponse_v10(Response):  # type: ignore[misc]  # noqa: N801
+    API_KEY, API_VERSION = 3, 10
     SCHEMA = Schema(
         ("throttle_time_ms", Int32),
         (
             "brokers",
             CompactArray(
-                ("node_id", Int32),
-                ("host", _NAME),
-                ("port", Int32),
-                ("rack", _NAME),
-                ("tags", TaggedFields),
+                ("node_id", Int32), ("host", _NAME), ("port", Int32), ("rack", _NAME), _TAGS
             ),
         ),
         ("cluster_id", _NAME),
@@ -131,46 +214,45 @@ class _MetadataResponse_v11(Response):  # type: ignore[misc]  # noqa: N801
                 (
                     "partitions",
                     CompactArray(
-                        ("error_code", Int16),
-                        ("partition", Int32),
-                        ("leader", Int32),
-                        ("leader_epoch", Int32),
+                        *_PARTITION,
                         ("replicas", CompactArray(Int32)),
                         ("isr", CompactArray(Int32)),
                         ("offline_replicas", CompactArray(Int32)),
-                        ("tags", TaggedFields),
+                        _TAGS,
                     ),
                 ),
-                ("authorized_operations", Int32),
-                ("tags", TaggedFields),
+                ("operations", Int32),
+                _TAGS,
             ),
         ),
-        ("tags", TaggedFields),
+        ("cluster_operations", Int32),
+        _TAGS,
     )
 
 
-class _MetadataRequest_v11(RequestStruct):  # type: ignore[misc]  # noqa: N801
+class _MetadataRequest_v8(RequestStruct):  # type: ignore[misc]  # noqa: N801
+    API_KEY, API_VERSION, RESPONSE_TYPE = 3, 8, _MetadataResponse_v8
+    SCHEMA = Schema(("topics", Array(String("utf-8"))), *_ASKED)
+
+
+class _MetadataRequest_v10(RequestStruct):  # type: ignore[misc]  # noqa: N801
     FLEXIBLE_VERSION = True
-    API_KEY = 3
-    API_VERSION = 11
-    RESPONSE_TYPE = _MetadataResponse_v11
+    API_KEY, API_VERSION, RESPONSE_TYPE = 3, 10, _MetadataResponse_v10
     SCHEMA = Schema(
-        ("topics", CompactArray(("topic_id", _Uuid), ("name", _NAME), ("tags", TaggedFields))),
-        ("allow_auto_topic_creation", Boolean),
-        ("include_topic_authorized_operations", Boolean),
-        ("tags", TaggedFields),
+        ("topics", CompactArray(("topic_id", _Uuid), ("name", _NAME), _TAGS)), *_ASKED, _TAGS
     )
 
 
-class _Metadata(Request[MetadataRequest_v4 | _MetadataRequest_v11]):  # type: ignore[misc]
+class _Metadata(Request[MetadataRequest_v4 | _MetadataRequest_v8 | _MetadataRequest_v10]):  # type: ignore[misc]
     API_KEY = 3
 
-    def __init__(self, names: list[str]) -> None:
+    def __init__(self, names: list[str] | None) -> None:
         self._names = names
 
-    def build(
-        self, request_struct_class: type[MetadataRequest_v4 | _MetadataRequest_v11]
-    ) -> MetadataRequest_v4 | _MetadataRequest_v11:
-        if request_struct_class is MetadataRequest_v4:
-            return MetadataRequest_v4(self._names, False)
-        return _MetadataRequest_v11([(_NO_ID, name, {}) for name in self._names], False, False, {})
+    def build(self, struct: Any) -> Any:
+        if struct is MetadataRequest_v4:
+            return struct(self._names, False)
+        if struct is _MetadataRequest_v8:
+            return struct(self._names, False, True, True)
+        names: Any = None if self._names is None else [(_NO_ID, name, {}) for name in self._names]
+        return struct(names, False, True, True, {})

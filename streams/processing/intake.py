@@ -271,7 +271,7 @@ class Intake:
         """Every offset passed = applied + duplicate + superseded + rejected + forwarded, or absent
         from the log. Anything else is a fault of this program: the worker says so and is not
         ready, whatever its figures look like."""
-        absent = sum(hole.until - hole.first for hole in cursor.holes(fetched))
+        absent = cursor.absent(fetched)
         passed = fetched.until - cursor.position
         unaccounted = passed - absent - writes.outcomes.total()
         if unaccounted:

@@ -18,13 +18,6 @@ START = Checkpoint(0)
 """Nothing is processed."""
 
 
-class Offsets(NamedTuple):
-    """Offsets from ``first`` up to, not including, ``until``."""
-
-    first: int
-    until: int
-
-
 class Fetched(NamedTuple):
     """What a consumer fetched of one partition at a time."""
 
@@ -72,19 +65,16 @@ class SourceCursor:
         self.sought = None
         self.truncated = False
 
-    def holes(self, fetched: Fetched) -> list[Offsets]:
-        """The offsets from the position on that none of the records has."""
+    def absent(self, fetched: Fetched) -> int:
+        """How many offsets from the position on none of the records has."""
         start, records, until = self.position, fetched.records, fetched.until
         if len(records) == until - start:
-            return []
-        found = []
+            return 0
+        absent = 0
         for record in records:
-            if record.offset > start:
-                found.append(Offsets(start, record.offset))
+            absent += max(0, record.offset - start)
             start = record.offset + 1
-        if until > start:
-            found.append(Offsets(start, until))
-        return found
+        return absent + max(0, until - start)
 
     def after(self, fetched: Fetched) -> Checkpoint:
         """What ``processed`` is once the records are in the state."""

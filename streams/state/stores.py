@@ -388,17 +388,8 @@ class RocksStore:
             raise RuntimeError("the store was closed during a scan")
 
     def key_from(self, key: bytes) -> bytes | None:
-        iterator = self._iterator(max(key, self._FIRST))
-        try:
-            if iterator.valid():
-                found: bytes = iterator.key()
-                return found
-            iterator.status()
-        except Exception as error:
-            self._fail(error)
-        finally:
-            del iterator
-        return None
+        rows = self._rows(self._iterator(max(key, self._FIRST)), b"", None)
+        return next((found for found, _ in rows), None)
 
     def beside(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         found = self.of_prefix(self._ENTRY + prefix)

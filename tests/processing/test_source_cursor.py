@@ -9,7 +9,7 @@ import pytest
 from faust.types import TP
 
 from streams.kafka.partitioner import partition_for
-from streams.processing.source_cursor import Fetched, Offsets, SourceCursor
+from streams.processing.source_cursor import Fetched, SourceCursor
 from streams.state.codecs import Checkpoint, LastRecord, decode_checkpoint, encode_checkpoint
 from tests.domain.events import registered, submitted
 from tests.domain.worlds import World
@@ -24,12 +24,12 @@ def records(*offsets: int) -> list[Record]:
     return [Record("t", 0, n, n, 1, b"k", b"v%d" % n, (), 0) for n in offsets]
 
 
-def test_offsets_that_no_record_has_are_holes_before_between_and_after() -> None:
+def test_offsets_that_no_record_has_are_counted_before_between_and_after() -> None:
     cursor = SourceCursor(processed=Checkpoint(3))
-    assert cursor.holes(Fetched(3, 6, records(3, 4, 5))) == []
-    assert cursor.holes(Fetched(3, 9, records(5, 6))) == [Offsets(3, 5), Offsets(7, 9)]
-    assert cursor.holes(Fetched(3, 7, records(3, 6))) == [Offsets(4, 6)]
-    assert cursor.holes(Fetched(3, 4, [])) == [Offsets(3, 4)]
+    assert cursor.absent(Fetched(3, 6, records(3, 4, 5))) == 0
+    assert cursor.absent(Fetched(3, 9, records(5, 6))) == 2 + 2
+    assert cursor.absent(Fetched(3, 7, records(3, 6))) == 2
+    assert cursor.absent(Fetched(3, 4, [])) == 1
 
 
 def test_a_checkpoint_knows_the_last_record_again_and_not_another_at_its_offset() -> None:
