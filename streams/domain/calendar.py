@@ -6,6 +6,7 @@ Pure; may be imported by everyone. A day is an ordinal (``date.toordinal``), a m
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from typing import Literal, NamedTuple, get_args
@@ -16,6 +17,8 @@ ZONE = ZoneInfo("Asia/Ho_Chi_Minh")
 PeriodKind = Literal["month", "quarter", "half", "year"]
 PERIOD_KINDS: tuple[PeriodKind, ...] = get_args(PeriodKind)
 MONTHS_IN: dict[PeriodKind, int] = {"month": 1, "quarter": 3, "half": 6, "year": 12}
+
+_MONTH = re.compile(r"(?!0000)([0-9]{4})-(0[1-9]|1[0-2])")
 
 DAY_US = 86_400_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -67,14 +70,10 @@ def month_name(month: int) -> str:
 
 def parse_month(name: str) -> int:
     """The inverse of :func:`month_name`. Raises ``ValueError`` for anything else."""
-    year, sep, month = name.partition("-")
-    if not (
-        name.isascii() and sep and len(year) == 4 and len(month) == 2 and (year + month).isdecimal()
-    ):
+    found = _MONTH.fullmatch(name)
+    if found is None:
         raise ValueError(f"month: {name!r} is not YYYY-MM")
-    if not (1 <= int(month) <= 12 and int(year) >= 1):
-        raise ValueError(f"month: {name!r} is not YYYY-MM")
-    return int(year) * 12 + int(month) - 1
+    return int(found[1]) * 12 + int(found[2]) - 1
 
 
 class Period(NamedTuple):

@@ -27,12 +27,11 @@ from streams.domain.catalogue import LEVELS
 from streams.domain.definitions import COLUMN, COLUMNS, STOCK_COLUMNS, Definition, used_column
 from streams.domain.dossier import CHANNELS
 from streams.domain.ledger import Months
-from streams.domain.targets import INDICATORS, Gap, Indicator, Targets
+from streams.domain.targets import GROUP_OF, INDICATORS, Gap, Indicator, Targets
 
 Kind = Literal["ministry", "province"]
-GROUP_OF: dict[str, str] = {"ministry": "ministries", "province": "provinces"}
 NATIONAL = "national"
-GROUPS: tuple[str, ...] = (NATIONAL, "ministries", "provinces")
+GROUPS: tuple[str, ...] = (NATIONAL, *GROUP_OF.values())
 
 
 class Agency(NamedTuple):

@@ -16,7 +16,7 @@ from streams.domain.calendar import Period, month_and_day
 Indicator = Literal["services_with_dossiers", "online_processed"]
 INDICATORS: tuple[Indicator, ...] = ("services_with_dossiers", "online_processed")
 
-_GROUP_OF = {"ministry": "ministries", "province": "provinces"}
+GROUP_OF: dict[str, str] = {"ministry": "ministries", "province": "provinces"}
 
 
 class Gap(NamedTuple):
@@ -45,7 +45,7 @@ class Targets:
         ``kind`` is the agency's kind, None for a group. The year is that of the as-of day.
         """
         year = month_and_day(period.end)[0] // 12
-        for candidate in (scope, _GROUP_OF.get(kind or ""), "national"):
+        for candidate in (scope, GROUP_OF.get(kind or ""), "national"):
             if candidate is not None:
                 target = self._assigned.get((candidate, indicator, year))
                 if target is not None:

@@ -13,7 +13,7 @@ import contextlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, TypeVar
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import (
@@ -100,17 +100,7 @@ class CompactedView(Generic[K, V]):
         """The offset before which every record of a partition is in the entries."""
         return self._applied.get(tp, 0)
 
-    @property
-    def lag(self) -> int:
-        """Committed records the broker is known to have that are not in the entries yet."""
-        if self._consumer is None:
-            return 0
-        return sum(
-            max(0, (self._consumer.last_stable_offset(tp) or 0) - position)
-            for tp, position in self._applied.items()
-        )
-
-    async def start(self) -> Self:
+    async def start(self) -> None:
         """Read up to the end offsets as of now, then follow in the background.
 
         Raises MissingTopicError, KafkaError when no broker answers, and whatever ``decode`` raises
@@ -133,7 +123,6 @@ class CompactedView(Generic[K, V]):
             await self.stop()
             self._consumer, self._stopped = None, False
             raise
-        return self
 
     async def refresh(self, timeout: float = 30.0) -> None:
         """Return once everything acknowledged before the call is in the entries.
@@ -168,12 +157,6 @@ class CompactedView(Generic[K, V]):
         await self._ends.stop()
         if self._consumer is not None:
             await self._consumer.stop()
-
-    async def __aenter__(self) -> Self:
-        return await self.start()
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.stop()
 
     async def _follow(self, consumer: AIOKafkaConsumer) -> None:
         try:

@@ -140,22 +140,18 @@ OUTCOMES = ("applied", "duplicate", "superseded", "rejected", "forwarded")
 class Instruments:
     """What this process counts.
 
-    Every outcome of every one of ``topics`` (full names) is there from the start with 0, so that
-    the first event of a kind is an increase; so is every one of ``partitions``, (topic, number) of
-    the event topics, for the lost. Rejections have no such series: agencies come and go.
+    Every outcome of every topic is there from the start with 0, so that the first event of a kind
+    is an increase; so is every partition of the event topics, for the lost. Rejections have no such
+    series: agencies come and go.
     """
 
-    def __init__(
-        self,
-        registry: CollectorRegistry,
-        topics: Iterable[str],
-        partitions: Iterable[tuple[str, int]] = (),
-    ) -> None:
+    def __init__(self, registry: CollectorRegistry, settings: Settings) -> None:
         self.registry = registry
         self.began = datetime.now(UTC)
         self._rejected_of: defaultdict[str, Counter_[str]] = defaultdict(Counter_)
         self.events = Counter(*EVENTS, registry=registry)
-        for topic, outcome in product(sorted(topics), OUTCOMES):
+        topics = sorted(map(settings.topic, EVENT_TOPICS | REFERENCE_TOPICS))
+        for topic, outcome in product(topics, OUTCOMES):
             self.events.labels(topic, outcome)
         self.rejected = Counter(*REJECTED, registry=registry)
         self.batch_seconds = Histogram(
@@ -169,19 +165,10 @@ class Instruments:
         registry.register(_Behind(self))
         self.conservation = Gauge(*CONSERVATION, registry=registry)
         self.records_lost = Counter(*RECORDS_LOST, registry=registry)
-        for topic, number in partitions:
+        events = sorted(map(settings.topic, EVENT_TOPICS))
+        for topic, number in product(events, range(settings.partitions)):
             self.records_lost.labels(topic, str(number))
         self.ready = Gauge(*READY, registry=registry)
-
-    @classmethod
-    def of_worker(cls, registry: CollectorRegistry, settings: Settings) -> Instruments:
-        """Those of a worker, with every series there can be at the start."""
-        events = sorted(map(settings.topic, EVENT_TOPICS))
-        return cls(
-            registry,
-            map(settings.topic, sorted(EVENT_TOPICS | REFERENCE_TOPICS)),
-            product(events, range(settings.partitions)),
-        )
 
     def count_chunk(
         self,

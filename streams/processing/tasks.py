@@ -84,7 +84,7 @@ class Tasks:
         self.changelogs = Changelogs(settings, writer, log)
         self.restore = Restore(settings, self.changelogs, log, published, identities)
         self._events = [settings.topic(topic) for topic in EVENT_TOPICS]
-        self.verification = Verification(self.invalidate, self._verification_failed)
+        self.verification = Verification(self._verification_failed)
         self.tasks: dict[int, Task] = {}
         self._prepared: dict[int, Partition] = {}
         """What :meth:`prepare` has opened and nobody has been assigned yet."""
@@ -294,14 +294,6 @@ class Tasks:
         logger.warning("%s: another worker wrote there; reading it again", why)
         task.move(Cause.fenced)
         self._restore_soon(task)
-
-    def invalidate(self, task: Task, agency: str) -> None:
-        """The restored ledger of ``agency`` is not what its rows give.
-
-        Which of the two is wrong cannot be told from the store: the changelog says what is right.
-        """
-        damage = f"the restored ledger of {agency} is not what its rows give"
-        self.rebuild(task.number, DamagedStoreError(damage))
 
     def _verification_failed(self, task: Task, error: Exception) -> None:
         if isinstance(error, DAMAGE):

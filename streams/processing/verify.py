@@ -13,8 +13,13 @@ from collections.abc import Awaitable, Callable
 
 from streams.processing.task import Task
 from streams.state.comparison import first_difference
+from streams.state.stores import DamagedStoreError
 
 logger = logging.getLogger(__name__)
+
+
+class WrongLedgerError(DamagedStoreError):
+    """The store is damaged, or this program is wrong: the changelog says which."""
 
 
 async def rest(worked: float) -> None:
@@ -25,17 +30,11 @@ async def rest(worked: float) -> None:
 class Verification:
     """Verifies the tasks of one worker.
 
-    ``invalidate`` is called with a task and the first agency of it whose ledger is not what its
-    rows give: then the store is damaged, or this program is wrong. ``failed`` is called with what
+    ``failed`` is called with a task and what is wrong with it: a :class:`WrongLedgerError`, or what
     kept that from being found out.
     """
 
-    def __init__(
-        self,
-        invalidate: Callable[[Task, str], None],
-        failed: Callable[[Task, Exception], None],
-    ) -> None:
-        self._invalidate = invalidate
+    def __init__(self, failed: Callable[[Task, Exception], None]) -> None:
         self._failed = failed
         self._one_at_a_time = asyncio.Lock()
         self._under_way: set[asyncio.Task[None]] = set()
@@ -82,8 +81,7 @@ class Verification:
                 return  # the store was wanted for something else
         task.verification = None
         if differing is not None:
-            self._invalidate(task, differing)
-            return
+            raise WrongLedgerError(f"the restored ledger of {differing} is not what its rows give")
         task.partition.unverified = False
         logger.info(
             "partition %d: restored ledgers agree with a fold of the rows, "

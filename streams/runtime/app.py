@@ -101,7 +101,7 @@ class Worker:
             {name: str(topic.identity) for name, topic in begun_with.items() if topic.identity},
         )
         self._repair = ReferenceRepair(settings, self.reference, self.writer)
-        self._instruments = Instruments.of_worker(registry, settings)
+        self._instruments = Instruments(registry, settings)
         self._instruments.ready.set_function(lambda: float(self.tasks.ready))
         self.intake = Intake(
             settings,

@@ -233,7 +233,7 @@ class TopicGate:
     async def _metrics(self, request: web.Request) -> web.Response:
         """The counters of a process that has counted nothing, and that it is not ready."""
         registry = CollectorRegistry()
-        Instruments.of_worker(registry, self._settings)
+        Instruments(registry, self._settings)
         encode, content_type = exposition.choose_encoder(request.headers.get("Accept", ""))
         return web.Response(body=encode(registry), headers={"Content-Type": content_type})
 

@@ -27,7 +27,7 @@ from collections.abc import Generator, Mapping
 from contextlib import suppress
 from importlib import resources
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import msgspec
 
@@ -118,6 +118,10 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode_ledger = msgspec.msgpack.Decoder(_Ledger).decode
 _decode_service = msgspec.msgpack.Decoder(_Service).decode
 _decode_changes = msgspec.msgpack.Decoder(list[Change]).decode
+
+
+_EMPTY = _encode(_Ledger(0, {}, []))
+"""The ledger of an agency that nothing is known of."""
 
 
 class Copy(NamedTuple):
@@ -272,9 +276,8 @@ class SavedLedgers:
         for agency, of_agency in changes.items():
             journal = self._journals.get(agency)
             if journal is None:
-                empty = finished(encoded(AgencyLedger(), 0))
-                journal = self._journals[agency] = _Journal(0, len(empty))
-                beside[_ledger_key(agency)] = empty
+                journal = self._journals[agency] = _Journal(0, len(_EMPTY))
+                beside[_ledger_key(agency)] = _EMPTY
             if of_agency:
                 beside[_entry_key(agency, journal.next)] = _encode(of_agency)
                 journal.next += 1
@@ -394,19 +397,6 @@ class SavedLedgers:
         self._moved = True
         self._saving = None
         self._journals.clear()
-
-
-T = TypeVar("T")
-
-
-def finished(slices: Generator[None, None, T]) -> T:
-    """All slices at once."""
-    while True:
-        try:
-            next(slices)
-        except StopIteration as end:
-            result: T = end.value
-            return result
 
 
 def _ledger_key(agency: str) -> bytes:

@@ -56,14 +56,6 @@ Reached = Mapping[tuple[str, int], int]
 """(Event topic in full, partition) → the next offset: everything before it is in the figures."""
 
 
-def _nobody() -> dict[str, Live]:
-    return {}
-
-
-def _nothing() -> Reached:
-    return {}
-
-
 class PublishedMonths:
     """A view of ``agency-months``. ``start`` before use.
 
@@ -75,8 +67,8 @@ class PublishedMonths:
     def __init__(
         self,
         settings: Settings,
-        live: Callable[[], Mapping[str, Live]] = _nobody,
-        live_reached: Callable[[], Reached] = _nothing,
+        live: Callable[[], Mapping[str, Live]] = dict,
+        live_reached: Callable[[], Reached] = dict,
     ) -> None:
         self._live = live
         self._live_reached = live_reached

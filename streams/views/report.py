@@ -13,8 +13,8 @@ from typing import Any
 
 from streams.domain.calendar import Period, PeriodKind, period_of
 from streams.domain.dossier import CHANNELS
-from streams.domain.indicators import Counts, Figures
-from streams.domain.targets import INDICATORS
+from streams.domain.indicators import NATIONAL, Counts, Figures
+from streams.domain.targets import GROUP_OF, INDICATORS
 from streams.state.partition import NOT_SEEN, Seen
 from streams.views.behind import Ends
 from streams.views.published_months import PublishedMonths
@@ -128,11 +128,10 @@ def last_event_ms(row: Figures, seen: Mapping[str, Seen], reference: ReferenceDa
     """The broker's time of the last accepted event of an agency, or of any of a group."""
     if row.kind is not None:
         return seen.get(row.scope, NOT_SEEN).at
-    group = {"ministries": "ministry", "provinces": "province"}.get(row.scope)
     stamps = [
         seen.get(agency.code, NOT_SEEN).at
         for agency in reference.agencies.values()
-        if group is None or agency.kind == group
+        if row.scope in (NATIONAL, GROUP_OF[agency.kind])
     ]
     return max((stamp for stamp in stamps if stamp is not None), default=None)
 

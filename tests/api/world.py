@@ -81,7 +81,7 @@ class World:
         self.reference = ReferenceData(self.settings)
         self.register = PublishedMonths(self.settings)
         self.register.behind = Behind(self._high_watermarks)
-        self.instruments = Instruments.of_worker(self.registry, self.settings)
+        self.instruments = Instruments(self.registry, self.settings)
         self.fatal: list[str] = []
         self.log: Any = None
         self.tasks = Tasks(

@@ -27,8 +27,12 @@ def decode(record: ConsumerRecord) -> tuple[str, bytes | None] | None:
 @asynccontextmanager
 async def view(broker: Broker, *topics: str, **options: Any) -> AsyncIterator[View]:
     options.setdefault("decode", decode)
-    async with CompactedView(broker.client_options, topics, **options) as started:
-        yield started
+    found: View = CompactedView(broker.client_options, topics, **options)
+    await found.start()
+    try:
+        yield found
+    finally:
+        await found.stop()
 
 
 async def test_start_returns_when_everything_sent_before_is_there(

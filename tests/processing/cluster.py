@@ -47,7 +47,7 @@ class Cluster:
         self.damage: dict[int, int] = {}
         """Partition → how often its store, opened next, can be used before damage shows."""
         self.distrusted: list[str] = []
-        """Agencies whose restored ledgers were not what their rows give."""
+        """What was said of restored ledgers that were not what their rows give."""
 
     def append(self, topic: str, partition: int, rows: Iterable[Any]) -> int:
         """Append one batch; the offset of its first record."""

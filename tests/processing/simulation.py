@@ -31,6 +31,7 @@ from streams.processing.reference_repair import ReferenceRepair
 from streams.processing.source_cursor import Fetched
 from streams.processing.task import Task
 from streams.processing.tasks import Tasks
+from streams.processing.verify import WrongLedgerError
 from streams.runtime.faust_driver import ChunkScheduler
 from streams.state.stores import MemoryStore
 from streams.views.published_months import PublishedMonths
@@ -113,9 +114,10 @@ class SimulatedTasks(Tasks):
         self._worker = worker
         super().__init__(*args)
 
-    def invalidate(self, task: Task, agency: str) -> None:
-        self._worker.cluster.distrusted.append(agency)
-        super().invalidate(task, agency)
+    def _verification_failed(self, task: Task, error: Exception) -> None:
+        if isinstance(error, WrongLedgerError):
+            self._worker.cluster.distrusted.append(str(error))
+        super()._verification_failed(task, error)
 
     def _open_store(self, number: int) -> Any:
         if self._worker.disk is None:
@@ -153,7 +155,7 @@ class _Instruments(Instruments):
     """Also counts in a plain way what was lost."""
 
     def __init__(self, lost: Counter[Any]) -> None:
-        super().__init__(CollectorRegistry(), ())
+        super().__init__(CollectorRegistry(), SETTINGS)
         self._lost = lost
 
     def count_lost(self, at: tuple[str, int], records: int) -> None:

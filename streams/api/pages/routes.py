@@ -308,7 +308,7 @@ class Pages:
         period = self._period(query)
         register, reference = worker.register, worker.reference
         figures = register.figures(reference, definition, query.period, period.end)
-        state = state_of(worker, period, definition, register.behind.records(ends), self._clock())
+        state = state_of(worker, period, definition, register.lacking(ends), self._clock())
         months = register.months()
         then = None
         if since is not None and period.start <= since < period.end:
