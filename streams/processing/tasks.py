@@ -260,6 +260,8 @@ class Tasks:
 
     def advance(self, task: Task, topic: str, checkpoint: Checkpoint) -> None:
         """The rows of everything of ``topic`` before the checkpoint are in the logs."""
+        if task.phase is Phase.CLOSED:
+            return
         try:
             task.partition.advance(topic, checkpoint)
         except DAMAGE as damage:

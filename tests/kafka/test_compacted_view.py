@@ -15,7 +15,7 @@ from streams.kafka.offsets import end_offsets
 from streams.kafka.topic_ends import MissingTopicError
 from tests.conftest import Broker
 from tests.kafka.apache import ApacheKafka
-from tests.kafka.clients import COMPACT, make_topic, producer, send_batch, until
+from tests.kafka.clients import COMPACT, make_topic, producer, send_batch
 
 View = CompactedView[str, bytes]
 
@@ -46,7 +46,6 @@ async def test_start_returns_when_everything_sent_before_is_there(
                 await send_batch(sender, topic, partition, rows)
         async with view(broker, topic) as months:
             assert months.entries == {f"{p}/{n}": b"new" for p in range(3) for n in range(2000)}
-            assert months.lag == 0
             assert months.failed is None
 
 
@@ -258,7 +257,6 @@ async def test_a_view_follows_its_partitions_to_other_leaders(kafka_cluster: Apa
         await agencies.refresh(timeout=60)
         assert agencies.entries == {str(n): b"after" for n in range(50)}
         assert agencies.failed is None
-        await until(lambda: agencies.lag == 0, "caught up")
 
 
 async def _send(broker: Broker, topic: str, rows: list[tuple[bytes, bytes]]) -> None:
