@@ -12,9 +12,10 @@ from datetime import datetime
 
 from streams.api.worker_view import WorkerView
 from streams.domain.calendar import ZONE, Period, first_day_of_month
-from streams.domain.indicators import GROUP_OF, GROUPS, NATIONAL, Agency
+from streams.domain.indicators import GROUPS, NATIONAL, Agency
 from streams.domain.ledger import Months
 from streams.domain.names import in_order
+from streams.domain.targets import GROUP_OF
 from streams.kafka.partitioner import partition_for
 from streams.state.partition import NOT_SEEN, Seen
 

@@ -12,7 +12,8 @@ from streams.api.pages.texts import Words
 from streams.api.pages.written import Written
 from streams.domain.calendar import month_and_day
 from streams.domain.definitions import DEFINITIONS
-from streams.domain.indicators import GROUP_OF, NATIONAL, Figures
+from streams.domain.indicators import NATIONAL, Figures
+from streams.domain.targets import GROUP_OF
 
 
 class Step(NamedTuple):
