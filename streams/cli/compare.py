@@ -152,7 +152,7 @@ async def _compare(
         before, after = (
             register.figures(reference, definition, kind, period.end) for period in (first, last)
         )
-        behind = register.behind.records(ends)
+        behind = register.lacking(ends)
     changes = selection.of(
         [
             Change(now.scope, now.name, now.kind, then, now)

@@ -18,7 +18,8 @@ from streams.cli.running import require_topics, topics_to_read
 from streams.domain import names
 from streams.domain.calendar import PERIOD_KINDS, ZONE
 from streams.domain.definitions import DEFINITIONS
-from streams.domain.indicators import GROUP_NAMES, GROUP_OF, GROUPS, NATIONAL, Agency, Kind
+from streams.domain.indicators import GROUP_NAMES, GROUPS, NATIONAL, Agency, Kind
+from streams.domain.targets import GROUP_OF
 from streams.settings import AsOf, Settings
 from streams.views.published_months import PublishedMonths
 from streams.views.reference_data import ReferenceData
