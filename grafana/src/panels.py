@@ -6,7 +6,7 @@ Colour never says anything alone: states are a sign and a word, targets are dash
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from grafana_foundation_sdk.builders import common as common_builder
@@ -39,7 +39,7 @@ class Query(NamedTuple):
     name: Text
 
 
-def _value_map(texts: Mapping[str, tuple[str, str | None]]) -> ValueMapping:
+def value_map(texts: Mapping[str, tuple[str, str | None]]) -> ValueMapping:
     return ValueMap(
         {
             value: ValueMappingResult(text=text, color=colour, index=index)
@@ -57,7 +57,7 @@ class State(NamedTuple):
 
     def mapping(self, language: Language) -> ValueMapping:
         good, bad = (_BLUE, _ORANGE) if self.yes_is_good else (_ORANGE, _BLUE)
-        return _value_map({"1": (self.yes.of(language), good), "0": (self.no.of(language), bad)})
+        return value_map({"1": (self.yes.of(language), good), "0": (self.no.of(language), bad)})
 
 
 MET = State(Text("✔ đạt", "✔ met"), Text("✘ chưa đạt", "✘ not met"))
@@ -76,12 +76,12 @@ KIND_NUMBERS = {"1": GROUPS["ministry"], "2": GROUPS["province"]}
 
 def agency_names() -> ValueMapping:
     """Codes shown as names."""
-    return _value_map({agency.code: (agency.name, None) for agency in agencies()})
+    return value_map({agency.code: (agency.name, None) for agency in agencies()})
 
 
 def group_names(language: Language) -> ValueMapping:
     """``kind`` shown as the group's name."""
-    return _value_map({kind: (name.of(language), None) for kind, name in GROUPS.items()})
+    return value_map({kind: (name.of(language), None) for kind, name in GROUPS.items()})
 
 
 def _letter(index: int) -> str:
@@ -111,18 +111,36 @@ def _neutral() -> dashboard_builder.ThresholdsConfig:
     )
 
 
+def _limit(value: float) -> dashboard_builder.ThresholdsConfig:
+    return (
+        dashboard_builder.ThresholdsConfig()
+        .mode(dashboard.ThresholdsMode.ABSOLUTE)
+        .steps(
+            [
+                dashboard.Threshold(value=None, color=_GREY),
+                dashboard.Threshold(value=value, color=_ORANGE),
+            ]
+        )
+    )
+
+
 class Unit(NamedTuple):
     """How a number is written."""
 
-    name: str
+    name: str | Text
     decimals: int | None = None
+
+    def of(self, language: Language) -> str:
+        return self.name.of(language) if isinstance(self.name, Text) else self.name
 
 
 SHARE = Unit(units.PercentUnit, 2)
 COUNT = Unit(units.NoUnit, 0)
-RATE = Unit("cps", 2)
+RATE = Unit(Text("suffix: bản ghi/s", "suffix: records/s"))
 SECONDS = Unit(units.Seconds)
 MOMENT = Unit("dateTimeAsIso")
+DAY = Unit("time:DD/MM/YYYY")
+MINUTE = Unit("time:DD/MM/YYYY HH:mm")
 DURATION = Unit("dtdurations", 0)
 
 
@@ -135,6 +153,16 @@ class Graph(NamedTuple):
     unit: Unit = SHARE
     stacked: bool = False
     state: State | None = None
+    limit: float | None = None
+    """Where it begins to be bad: a dashed line. The description says what the limit is."""
+    bars: bool = False
+    every: str | None = None
+    """The shortest time between two points; of counts since the point before, at least the time
+    between two that the rules record."""
+    colours: Mapping[str, tuple[Text, str]] = {}
+    """Of series by name: a label's value → what it is called, and its colour."""
+    nothing: Text | None = None
+    """What is said where there is no series."""
     width: int = 12
     height: int = 9
 
@@ -144,9 +172,9 @@ class Graph(NamedTuple):
             .title(self.title.of(language))
             .description(self.description.of(language))
             .datasource(DATASOURCE)
-            .unit(self.unit.name)
+            .unit(self.unit.of(language))
             .min(0)
-            .thresholds(_neutral())
+            .thresholds(_neutral() if self.limit is None else _limit(self.limit))
             .color_scheme(
                 dashboard_builder.FieldColor().mode(
                     dashboard.FieldColorModeId.PALETTE_CLASSIC_BY_NAME
@@ -174,6 +202,23 @@ class Graph(NamedTuple):
             panel = panel.decimals(self.unit.decimals)
         if self.stacked:
             panel = panel.stacking(common_builder.StackingConfig().mode(common.StackingMode.NORMAL))
+        if self.limit is not None:
+            panel = panel.thresholds_style(
+                common_builder.GraphThresholdsStyleConfig().mode(
+                    common.GraphThresholdsStyleMode.DASHED
+                )
+            ).axis_soft_max(self.limit)
+        if self.bars:
+            panel = panel.draw_style(common.GraphDrawStyle.BARS).fill_opacity(60)
+        if self.every:
+            panel = panel.interval(self.every)
+        if self.nothing:
+            panel = panel.no_value(self.nothing.of(language))
+        for value, (name, colour) in self.colours.items():
+            fixed = {"mode": "fixed", "fixedColor": colour}
+            panel = panel.override_by_name(
+                value, [_property("displayName", name.of(language)), _property("color", fixed)]
+            )
         if self.state:
             panel = panel.mappings([self.state.mapping(language)]).max(1)
         for style, name in (("dash", TARGET), ("dot", LAST_YEAR)):
@@ -195,6 +240,10 @@ class Figures(NamedTuple):
     queries: Sequence[Query]
     unit: Unit = SHARE
     state: State | None = None
+    words: Callable[[Language], ValueMapping] | None = None
+    """Values that are said in words; the tile then shows no name."""
+    nothing: Text = Text("–", "–")
+    """What is said where there is no value."""
     width: int = 6
     height: int = 5
 
@@ -204,18 +253,24 @@ class Figures(NamedTuple):
             .title(self.title.of(language))
             .description(self.description.of(language))
             .datasource(DATASOURCE)
-            .unit(self.unit.name)
+            .unit(self.unit.of(language))
             .thresholds(_neutral())
             .color_mode(common.BigValueColorMode.VALUE)
             .graph_mode(common.BigValueGraphMode.NONE)
-            .text_mode(common.BigValueTextMode.VALUE_AND_NAME)
+            .text_mode(
+                common.BigValueTextMode.VALUE
+                if self.words
+                else common.BigValueTextMode.VALUE_AND_NAME
+            )
             .reduce_options(common_builder.ReduceDataOptions().calcs(["lastNotNull"]))
-            .no_value("–")
+            .no_value(self.nothing.of(language))
         )
         if self.unit.decimals is not None:
             panel = panel.decimals(self.unit.decimals)
         if self.state:
             panel = panel.mappings([self.state.mapping(language)])
+        if self.words:
+            panel = panel.mappings([self.words(language)])
         for index, query in enumerate(self.queries):
             panel = panel.with_target(_query(query, index, language).instant())
         return panel.build()
@@ -245,6 +300,11 @@ class Table(NamedTuple):
     descending: bool = True
     also: Sequence[tuple[str, Text]] = ()
     """Further labels that are shown, with their titles; of a table with one column only."""
+    words: Mapping[str, Mapping[str, tuple[Text, str | None]]] = {}
+    """Of labels: a value → what is said, in which colour."""
+    sort_label: Text | None = None
+    """Sorted by this label instead of a column."""
+    nothing: Text = Text("–", "–")
     width: int = WIDTH
     height: int = 12
 
@@ -255,17 +315,19 @@ class Table(NamedTuple):
             .title(self.title.of(language))
             .description(self.description.of(language))
             .datasource(DATASOURCE)
-            # The linter asks for a valid default; every column overrides it.
-            .unit(self.columns[0].unit.name)
+            # Of labels; every column has its own. A date's would make dates of names.
+            .unit(COUNT.of(language))
             .thresholds(_neutral())
             .filterable(True)
             .cell_height(common.TableCellHeight.SM)
             .show_header(True)
-            .no_value("–")
+            .no_value(self.nothing.of(language))
             .sort_by(
                 [
                     common_builder.TableSortByFieldState()
-                    .display_name(titles[self.sort])
+                    .display_name(
+                        self.sort_label.of(language) if self.sort_label else titles[self.sort]
+                    )
                     .desc(self.descending)
                 ]
             )
@@ -293,7 +355,19 @@ class Table(NamedTuple):
             self.label_title.of(language), self._label_properties(language)
         )
         for label, title in self.also:
-            if label == "kind":
+            if label in self.words:
+                said = {
+                    value: (text.of(language), colour)
+                    for value, (text, colour) in self.words[label].items()
+                }
+                panel = panel.override_by_name(
+                    title.of(language),
+                    [
+                        _property("mappings", [value_map(said)]),
+                        _property("custom.cellOptions", {"type": "color-text"}),
+                    ],
+                )
+            elif label == "kind":
                 panel = panel.override_by_name(
                     title.of(language), [_property("mappings", [group_names(language)])]
                 )
@@ -330,7 +404,7 @@ class Table(NamedTuple):
 
     @staticmethod
     def _properties(column: Column, language: Language) -> list[DynamicConfigValue]:
-        found = [_property("unit", column.unit.name)]
+        found = [_property("unit", column.unit.of(language))]
         if column.unit.decimals is not None:
             found.append(_property("decimals", column.unit.decimals))
         if column.state:
@@ -338,7 +412,7 @@ class Table(NamedTuple):
             found.append(_property("custom.cellOptions", {"type": "color-text"}))
         if column.names:
             texts = {value: (text.of(language), None) for value, text in column.names.items()}
-            found.append(_property("mappings", [_value_map(texts)]))
+            found.append(_property("mappings", [value_map(texts)]))
         if column.bar:
             found += [
                 _property("min", 0),
@@ -371,14 +445,16 @@ class Table(NamedTuple):
 
 
 class Heading(NamedTuple):
-    """A line that begins a section."""
+    """A line that begins a section; ``collapsed``: its panels are seen, and asked for, when it is
+    opened."""
 
     title: Text
+    collapsed: bool = False
     width: int = WIDTH
     height: int = 1
 
     def build(self, language: Language) -> dashboard.RowPanel:
-        return dashboard_builder.Row(self.title.of(language)).collapsed(False).build()
+        return dashboard_builder.Row(self.title.of(language)).collapsed(self.collapsed).build()
 
 
 Panel = Graph | Figures | Table | Heading
@@ -390,15 +466,23 @@ def uid(name: str, language: Language) -> str:
 
 
 def laid_out(panels: Sequence[Panel], language: Language) -> list[Any]:
-    """The panels with ids and places: side by side while they fit, then below."""
+    """The panels with ids and places: side by side while they fit, then below. Those of a
+    collapsed section are in its heading."""
     built: list[Any] = []
+    section = built
     x = y = height = 0
     for number, panel in enumerate(panels, start=1):
         if x + panel.width > WIDTH:
             x, y, height = 0, y + height, 0
-        one = panel.build(language)
+        if isinstance(panel, Heading) and section is not built:
+            x, y, height = 0, built[-1].grid_pos.y + 1, 0
+        one: Any = panel.build(language)
         one.id_val = number
         one.grid_pos = GridPos(h=panel.height, w=panel.width, x=x, y=y)
-        built.append(one)
+        if isinstance(panel, Heading):
+            built.append(one)
+            section = one.panels if panel.collapsed else built
+        else:
+            section.append(one)
         x, height = x + panel.width, max(height, panel.height)
     return built

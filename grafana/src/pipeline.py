@@ -1,13 +1,19 @@
-"""*Pipeline*: whether the figures can be trusted, and what the workers do."""
+"""*Pipeline*: whether the figures can be trusted, and what the workers do.
+
+What happened is read from what prometheus/rules/pipeline.yml records: over any time these are few
+series, and what was counted is whole numbers, the first of a kind included.
+"""
 
 from __future__ import annotations
 
-from grafana.src.expressions import OVER_TIME, incomplete, misdefined, series, state
+from grafana_foundation_sdk.models.dashboard import ValueMapping
+
+from grafana.src.expressions import incomplete, misdefined, series, state
 from grafana.src.panels import (
     CONSISTENT,
     COUNT,
-    DURATION,
-    MOMENT,
+    DAY,
+    MINUTE,
     RATE,
     READY,
     SECONDS,
@@ -19,94 +25,140 @@ from grafana.src.panels import (
     Panel,
     Query,
     Table,
+    value_map,
 )
-from grafana.src.texts import Text
+from grafana.src.texts import Language, Text
 from streams.metrics import catalogue as metrics
 
 TITLE = Text("Đường ống", "Pipeline")
 DESCRIPTION = Text(
-    "Số liệu có tin được không: tốc độ, độ trễ, sẵn sàng, bản ghi bị loại, bảo toàn, cảnh báo.",
-    "Whether figures can be trusted: rates, lag, readiness, dead letters, conservation, alerts.",
+    "Số liệu có tin được không: cảnh báo, tiến trình, độ trễ, bản ghi bị loại hay mất, bảo toàn.",
+    "Whether figures can be trusted: alerts, workers, lag, records rejected or lost, conservation.",
 )
 
+_CHOSEN = 'job=~"$job",instance=~"$instance"'
+_NOBODY = Text("✘ không tiến trình nào chạy", "✘ no worker is up")
+_LAG_LIMIT = 1000
+"""Of hoso:figures_fresh:bool and HosoLagRising."""
+_BLUE, _ORANGE, _GREY, _PURPLE, _YELLOW = "blue", "orange", "text", "purple", "yellow"
 
-def _own(metric: metrics.Metric, suffix: str = "", **matchers: str) -> str:
-    """A selector of what the chosen workers did."""
-    chosen = series(metric, instance="~$instance", **matchers)
-    return chosen.replace(metric.name, metric.name + suffix, 1)
+
+def _own(metric: metrics.Metric, **matchers: str) -> str:
+    """A selector of what the chosen workers show."""
+    return series(metric, instance="~$instance", **matchers)
 
 
+def _recorded(name: str, matchers: str = _CHOSEN) -> str:
+    return f"{name}{{{matchers}}}"
+
+
+def _counted(name: str, window: str) -> str:
+    return f"sum_over_time({_recorded(f'instance:hoso_{name}:count')}[{window}])"
+
+
+_LAG = _recorded("topic:hoso_consumer_lag:sum", 'job=~"$job"')
+_SOMEBODY = f"count({_own(metrics.READY)})"
+"""While a chosen worker is seen."""
 _SHOWN = series(metrics.SERVICES_LISTED, level="4")
-
-
-def _rate(selector: str) -> str:
-    return f"rate({selector}[$__rate_interval])"
+_UP = f"up{{{_CHOSEN}}}"
 
 
 def _same(words: str) -> Text:
     return Text(words, words)
 
 
+def _or_none(counted: str) -> str:
+    """0 where nothing was counted while a worker was seen."""
+    return f"{counted} or 0 * {_SOMEBODY}"
+
+
 def _says(problem: str) -> str:
-    """1 while there is the problem, 0 while workers are seen and there is not."""
-    return f"({problem} > bool 0) or on () 0 * count({series(metrics.READY)})"
+    """1 while there is the problem, 0 while there is not, nothing while no worker is seen."""
+    seen = f"count({series(metrics.READY)})"
+    return f"(({problem} > bool 0) and on () {seen}) or on () 0 * {seen}"
 
 
-def _quantiles() -> Graph:
-    buckets = _rate(_own(metrics.BATCH_SECONDS, "_bucket"))
-    return Graph(
-        Text("Thời gian một lô", "Chunk time"),
-        Text(
-            "Từ khi nhận một lô bản ghi đến khi mọi dòng của nó được Kafka xác nhận.",
-            "From a chunk of records handed over to all its rows acknowledged by Kafka.",
-        ),
-        [
-            Query(f"histogram_quantile({q}, sum by (le) ({buckets}))", _same(f"p{round(q * 100)}"))
-            for q in (0.5, 0.95, 0.99)
-        ],
-        SECONDS,
-    )
+def _health(language: Language) -> ValueMapping:
+    found: dict[str, tuple[str, str | None]] = {
+        "-1": (Text("✘ chưa thu thập gì", "✘ nothing is scraped").of(language), _ORANGE),
+        "0": (Text("✔ khoẻ: không cảnh báo nào", "✔ healthy: no alert fires").of(language), _BLUE),
+    }
+    some = Text("✘ {} cảnh báo đang phát", "✘ alerts firing: {}").of(language)
+    found |= {str(number): (some.format(number), _ORANGE) for number in range(1, 20)}
+    return value_map(found)
 
 
-def _conservation() -> Graph:
-    events = _rate(_own(metrics.EVENTS, outcome="rejected"))
-    reasons = _rate(_own(metrics.REJECTED))
-    return Graph(
-        Text("Bảo toàn: bị loại và trong dead-letters", "Conservation: rejected and dead-lettered"),
-        Text(
-            "Bản ghi có kết quả «rejected» và bản ghi vào dead-letters, mỗi giây. Hai đường phải "
-            "trùng nhau: không bản ghi nào mất mà không có lý do. Không giải thích được: số bản "
-            "ghi đã qua mà không có kết quả, phải bằng 0.",
-            "Records with the outcome rejected and records put into the dead letters, a second. "
-            "The two lines must be one: no record is lost without a reason. Unexplained: records "
-            "moved past without an outcome, which must be 0.",
-        ),
-        [
-            Query(f"sum({events})", Text("Kết quả rejected", "Outcome rejected")),
-            Query(f"sum({reasons})", Text("Trong dead-letters", "In the dead letters")),
-            Query(
-                f"sum(max by (topic, partition) (abs({_own(metrics.CONSERVATION)})))",
-                Text("Không giải thích được", "Unexplained"),
-            ),
-        ],
-        RATE,
-    )
+_SEVERITIES = {
+    "critical": (Text("✘ nghiêm trọng", "✘ critical"), _ORANGE),
+    "warning": (Text("▲ cảnh báo", "▲ warning"), _YELLOW),
+    "info": (Text("▼ thông tin", "▼ info"), None),
+}
+_ALERT_STATES: dict[str, tuple[Text, str | None]] = {
+    "firing": (Text("đang phát", "firing"), None),
+    "pending": (Text("đang chờ", "pending"), None),
+}
+_LAYERS: dict[str, tuple[Text, str | None]] = {
+    "pipeline": (Text("đường ống", "pipeline"), None),
+    "figures": (Text("số liệu", "figures"), None),
+    "agency": (Text("cơ quan", "agency"), None),
+}
+_OUTCOMES = {
+    "applied": (Text("áp dụng", "applied"), _BLUE),
+    "duplicate": (Text("trùng", "duplicate"), _GREY),
+    "superseded": (Text("bị thay", "superseded"), _PURPLE),
+    "rejected": (Text("bị loại", "rejected"), _ORANGE),
+    "forwarded": (Text("chuyển tiếp", "forwarded"), _YELLOW),
+}
+_LAYER = Text("Về", "About")
+_SEVERITY = Text("Mức", "Severity")
 
+_WORKERS = Figures(
+    Text("Tiến trình", "Workers"),
+    Text(
+        "Tiến trình mà Prometheus thu thập được, tất cả, và sẵn sàng: mọi phân vùng đã khôi phục.",
+        "Workers that Prometheus reaches, all of them, and those ready: every partition recovered.",
+    ),
+    [
+        Query(f"sum({_UP})", Text("chạy", "up")),
+        Query(f"count({_UP})", Text("tất cả", "of")),
+        Query(f"sum({_own(metrics.READY)}) or 0 * count({_UP})", Text("sẵn sàng", "ready")),
+    ],
+    COUNT,
+    nothing=Text("✘ chưa thu thập tiến trình nào", "✘ no worker was ever scraped"),
+    width=8,
+)
 
-PANELS: tuple[Panel, ...] = (
+_TOP: tuple[Panel, ...] = (
     Figures(
-        Text("Tiến trình", "Workers"),
+        Text("Đường ống", "Pipeline"),
         Text(
-            "Tiến trình mà Prometheus thu thập được, và sẵn sàng: mọi phân vùng đã khôi phục.",
-            "Workers that Prometheus scrapes, and those ready: every partition recovered.",
+            "Cảnh báo về đường ống đang phát. Khoẻ: không có cảnh báo nào, và mọi tiến trình chạy.",
+            "Alerts about the pipeline that fire. Healthy: there is none, and all workers are up.",
         ),
         [
-            Query('sum(up{job=~"$job",instance=~"$instance"})', Text("chạy", "up")),
-            Query('count(up{job=~"$job",instance=~"$instance"})', Text("tất cả", "of")),
-            Query(f"sum({_own(metrics.READY)})", Text("sẵn sàng", "ready")),
+            Query(
+                'count(ALERTS{alertstate="firing",layer="pipeline"}) '
+                f"or count({_UP} == 0) or 0 * count({_UP}) or on () vector(-1)",
+                Text("cảnh báo", "alerts"),
+            )
         ],
         COUNT,
+        words=_health,
         width=8,
+        height=4,
+    ),
+    _WORKERS._replace(height=4),
+    Figures(
+        Text("Ngày tính", "As-of day"),
+        Text(
+            "Ngày mà /metrics tính đến, theo giờ Việt Nam.",
+            "The day that /metrics counts up to, in Vietnam's time.",
+        ),
+        [Query(f"1000 * max({series(metrics.AS_OF)})", Text("ngày tính", "as of"))],
+        DAY,
+        nothing=_NOBODY,
+        width=8,
+        height=4,
     ),
     Figures(
         Text("Số liệu khớp?", "Figures consistent?"),
@@ -128,129 +180,270 @@ PANELS: tuple[Panel, ...] = (
         ],
         COUNT,
         CONSISTENT,
+        nothing=_NOBODY,
         width=8,
-    ),
-    Figures(
-        Text("Ngày tính", "As-of day"),
-        Text(
-            "Ngày mà /metrics tính đến, theo giờ Việt Nam.",
-            "The day that /metrics counts up to, in Vietnam's time.",
-        ),
-        [Query(f"1000 * max({series(metrics.AS_OF)})", Text("ngày tính", "as of"))],
-        MOMENT,
-        width=4,
+        height=4,
     ),
     Figures(
         Text("Chưa nhận", "Not yet processed"),
         Text(
-            "Bản ghi trong các phân vùng chưa được nhận vào, tổng cộng.",
-            "Records in the partitions that have not been processed, in total.",
+            "Bản ghi trong các phân vùng mà chưa tiến trình nào nhận vào. Không có số khi có phân "
+            "vùng không ai sở hữu: không ai biết ở đó có bao nhiêu.",
+            "Records in the partitions that no worker has processed. No number while a partition "
+            "has no owner: nobody knows how many are there.",
         ),
         [
             Query(
-                f"sum(max by (topic, partition) ({series(metrics.CONSUMER_LAG)}))",
+                f"sum(max by (topic, partition) ({series(metrics.CONSUMER_LAG)})) "
+                f"unless on () {incomplete()}",
                 Text("bản ghi", "records"),
             )
         ],
         COUNT,
-        width=4,
+        nothing=Text("✘ có phân vùng không ai nhận", "✘ a partition has no owner"),
+        width=5,
+        height=4,
+    ),
+    Figures(
+        Text("Số liệu còn thiếu", "Figures lack"),
+        Text(
+            "Bản ghi mà broker có, còn số liệu của cả nước chưa có: chưa nhận, hoặc bị một giao "
+            "dịch chưa kết thúc giữ lại.",
+            "Records that the brokers have and the country's figures lack: not yet processed, or "
+            "held back by an open transaction.",
+        ),
+        [Query(f"max({series(metrics.BEHIND)})", Text("bản ghi", "records"))],
+        COUNT,
+        nothing=Text("✘ không biết được", "✘ cannot be told"),
+        width=5,
+        height=4,
+    ),
+    Figures(
+        Text("Bản ghi mất, trong khoảng đã chọn", "Records lost, in the range"),
+        Text(
+            "Bản ghi bị xóa khỏi topic, hoặc hỏng, trước khi được nhận vào; phải bằng 0.",
+            "Records removed from their topic, or damaged, before they were read; must be 0.",
+        ),
+        [
+            Query(
+                _or_none(f"sum({_counted('records_lost', '$__range')})"),
+                Text("bản ghi", "records"),
+            )
+        ],
+        COUNT,
+        nothing=_NOBODY,
+        width=6,
+        height=4,
     ),
     Table(
         Text("Cảnh báo đang phát", "Alerts firing"),
         Text(
-            "Cảnh báo đang phát hoặc đang chờ; trống là không có. Chuông canh (HosoWatchdog) không "
+            "Cảnh báo đang phát hoặc đang chờ, nặng nhất trước. Chuông canh (HosoWatchdog) không "
             "hiện ở đây.",
-            "Alerts that fire or wait to; blank: none. The watchdog is not shown here.",
+            "Alerts that fire or wait to, the worst first. The watchdog is not shown here.",
         ),
         [
             Column(
                 Text("Số chuỗi", "Series"),
-                'count by (alertname, severity, alertstate) (ALERTS{severity!="none"})',
+                'count by (alertname, severity, layer, alertstate) (ALERTS{severity!="none"})',
                 COUNT,
             )
         ],
         label="alertname",
         label_title=Text("Cảnh báo", "Alert"),
-        also=[("severity", Text("Mức", "Severity")), ("alertstate", Text("Trạng thái", "State"))],
+        also=[
+            ("severity", _SEVERITY),
+            ("layer", _LAYER),
+            ("alertstate", Text("Trạng thái", "State")),
+        ],
+        words={"severity": _SEVERITIES, "layer": _LAYERS, "alertstate": _ALERT_STATES},
+        sort_label=_SEVERITY,
+        descending=False,
+        nothing=Text("✔ không có cảnh báo nào", "✔ no alert"),
         height=7,
     ),
-    Heading(Text("Sự kiện", "Events")),
+)
+
+_EVENTS: tuple[Panel, ...] = (
+    Heading(Text("Bản ghi", "Records")),
     Graph(
-        Text("Bản ghi nhận vào, theo kết quả", "Records processed by outcome"),
+        Text("Nhận vào, theo kết quả", "Processed by outcome"),
         Text(
-            "Bản ghi mỗi giây của mọi topic: áp dụng, trùng, bị thay, bị loại, chuyển tiếp.",
-            "Records a second of all topics: applied, duplicate, superseded, rejected, forwarded.",
-        ),
-        [Query(f"sum by (outcome) ({_rate(_own(metrics.EVENTS))})", _same("{{outcome}}"))],
-        RATE,
-    ),
-    Graph(
-        Text("Bản ghi nhận vào, theo topic", "Records processed by topic"),
-        Text("Bản ghi mỗi giây.", "Records a second."),
-        [Query(f"sum by (topic) ({_rate(_own(metrics.EVENTS))})", _same("{{topic}}"))],
-        RATE,
-    ),
-    Graph(
-        Text("Độ trễ theo topic", "Lag by topic"),
-        Text(
-            "Bản ghi trong các phân vùng được sở hữu chưa nhận vào.",
-            "Records in owned partitions not yet processed.",
+            "Bản ghi mỗi giây của mọi topic, trung bình năm phút.",
+            "Records a second of all topics, over five minutes.",
         ),
         [
             Query(
-                "sum by (topic) (max by (topic, partition) "
-                f"({series(metrics.CONSUMER_LAG, OVER_TIME)}))",
-                _same("{{topic}}"),
+                f"sum by (outcome) ({_recorded('instance:hoso_events:rate5m')})",
+                _same("{{outcome}}"),
             )
         ],
-        COUNT,
+        RATE,
+        colours=_OUTCOMES,
+        nothing=_NOBODY,
     ),
-    _quantiles(),
-    Heading(Text("Bị loại", "Rejected")),
+    Graph(
+        Text("Nhận vào, theo topic", "Processed by topic"),
+        Text(
+            "Bản ghi mỗi giây, trung bình năm phút.",
+            "Records a second, over five minutes.",
+        ),
+        [Query(f"sum by (topic) ({_recorded('instance:hoso_events:rate5m')})", _same("{{topic}}"))],
+        RATE,
+        nothing=_NOBODY,
+    ),
+    Graph(
+        Text("Chưa nhận, theo topic", "Not yet processed, by topic"),
+        Text(
+            f"Bản ghi trong các phân vùng có chủ. Trên {_LAG_LIMIT} (nét đứt) số liệu không còn "
+            "mới: không cảnh báo nào về mục tiêu được gửi.",
+            f"Records in partitions that have an owner. Above {_LAG_LIMIT} (dashed) figures are "
+            "not fresh: no alert about a target is sent.",
+        ),
+        [Query(f"sum by (topic) ({_LAG})", _same("{{topic}}"))],
+        COUNT,
+        limit=_LAG_LIMIT,
+        nothing=_NOBODY,
+    ),
+    Graph(
+        Text("Số liệu còn thiếu", "Figures lack"),
+        Text(
+            "Bản ghi mà broker có, còn số liệu của cả nước chưa có. Chỗ trống: không biết được.",
+            "Records that the brokers have and the country's figures lack. A gap: it cannot be "
+            "told.",
+        ),
+        [Query(f"max({series(metrics.BEHIND)})", Text("bản ghi", "records"))],
+        COUNT,
+        limit=_LAG_LIMIT,
+        nothing=Text("✘ không biết được", "✘ cannot be told"),
+    ),
+)
+
+_LOST: tuple[Panel, ...] = (
+    Heading(Text("Bị loại, bị mất", "Rejected, lost"), collapsed=True),
     Graph(
         Text("Vào dead-letters, theo lý do", "Into the dead letters by reason"),
         Text(
-            "Bản ghi mỗi giây, theo lý do (docs/metrics.md). Trống khi chưa có gì bị loại.",
-            "Records a second, by reason (docs/metrics.md). Blank until a record is rejected.",
+            "Số bản ghi từ điểm trước đến điểm này, theo lý do (docs/metrics.md).",
+            "Records since the point before, by reason (docs/metrics.md).",
         ),
-        [Query(f"sum by (reason) ({_rate(_own(metrics.REJECTED))})", _same("{{reason}}"))],
-        RATE,
+        [
+            Query(
+                f"sum by (reason) ({_counted('events_rejected', '$__interval')})",
+                _same("{{reason}}"),
+            ),
+        ],
+        COUNT,
+        bars=True,
+        every="1m",
+        nothing=Text("✔ không bản ghi nào", "✔ none"),
     ),
-    _conservation(),
+    Graph(
+        Text("Bảo toàn: bị loại và trong dead-letters", "Conservation: rejected and dead-lettered"),
+        Text(
+            "Bản ghi có kết quả «rejected» và bản ghi vào dead-letters, từ điểm trước đến điểm "
+            "này: phải bằng nhau, không bản ghi nào mất mà không có lý do. Không giải thích được: "
+            "số bản ghi đã qua mà không có kết quả, phải bằng 0.",
+            "Records with the outcome rejected and records put into the dead letters, since the "
+            "point before: they must be equal, no record is lost without a reason. Unexplained: "
+            "records moved past without an outcome, which must be 0.",
+        ),
+        [
+            Query(
+                _or_none(f"sum({_counted('outcome_rejected', '$__interval')})"),
+                Text("Kết quả rejected", "Outcome rejected"),
+            ),
+            Query(
+                _or_none(f"sum({_counted('events_rejected', '$__interval')})"),
+                Text("Trong dead-letters", "In the dead letters"),
+            ),
+            Query(
+                f"sum(max by (topic, partition) (abs({_own(metrics.CONSERVATION)})))",
+                Text("Không giải thích được", "Unexplained"),
+            ),
+        ],
+        COUNT,
+        colours={
+            name: (text, colour)
+            for text, colour in (
+                (Text("Kết quả rejected", "Outcome rejected"), _ORANGE),
+                (Text("Trong dead-letters", "In the dead letters"), _BLUE),
+                (Text("Không giải thích được", "Unexplained"), "red"),
+            )
+            for name in text
+        },
+        nothing=_NOBODY,
+        every="1m",
+    ),
     Table(
         Text("Bị loại trong khoảng đã chọn, theo cơ quan", "Rejected in the range by agency"),
         Text(
-            "Bản ghi bị loại trong khoảng thời gian đã chọn; cơ quan trống: không biết là ai.",
-            "Records rejected in the chosen time range; no agency: nobody knows whose.",
+            "Hai mươi cơ quan và lý do có nhiều bản ghi bị loại nhất; «?»: không biết của ai.",
+            "The twenty agencies and reasons with most rejected records; “?”: nobody knows whose.",
         ),
         [
             Column(
                 Text("Bản ghi", "Records"),
-                "topk(20, sum by (agency, reason) "
-                f"(increase({_own(metrics.REJECTED)}[$__range])) > 0)",
+                "topk(20, label_replace(sum by (agency, reason) "
+                f'({_counted("events_rejected", "$__range")}), "agency", "?", "agency", ""))',
                 COUNT,
             )
         ],
         also=[("reason", Text("Lý do", "Reason"))],
+        nothing=Text("✔ không bản ghi nào", "✔ none"),
         width=12,
     ),
-    Table(
-        Text("Im lặng lâu nhất", "Longest silent"),
+    Graph(
+        Text("Bản ghi mất, theo topic", "Records lost by topic"),
         Text(
-            "Hai mươi cơ quan có sự kiện cuối cùng cũ nhất; cơ quan chưa từng gửi không có ở đây.",
-            "The twenty agencies whose last event is oldest; those never heard of are not here.",
+            "Số bản ghi bị xóa khỏi topic, hoặc hỏng, trước khi được nhận vào, từ điểm trước đến "
+            "điểm này; phải không có.",
+            "Records removed from their topic, or damaged, before they were read, since the point "
+            "before; there must be none.",
+        ),
+        [Query(f"sum by (topic) ({_counted('records_lost', '$__interval')})", _same("{{topic}}"))],
+        COUNT,
+        bars=True,
+        every="1m",
+        nothing=Text("✔ không bản ghi nào", "✔ none"),
+        height=12,
+    ),
+)
+
+
+def _quantiles() -> Graph:
+    buckets = _recorded("instance:hoso_batch_seconds_bucket:rate5m")
+    return Graph(
+        Text("Thời gian một lô", "Chunk time"),
+        Text(
+            "Từ khi nhận một lô bản ghi đến khi mọi dòng của nó được Kafka xác nhận.",
+            "From a chunk of records handed over to all its rows acknowledged by Kafka.",
         ),
         [
-            Column(
-                Text("Sự kiện cuối cách đây", "Last event ago"),
-                f"topk(20, time() - {state(metrics.LAST_EVENT)})",
-                DURATION,
-            )
+            Query(f"histogram_quantile({q}, sum by (le) ({buckets}))", _same(f"p{round(q * 100)}"))
+            for q in (0.5, 0.95, 0.99)
         ],
-        also=[("kind", Text("Nhóm", "Group"))],
-        width=12,
+        SECONDS,
+        colours={
+            f"p{number}": (_same(f"p{number}"), colour)
+            for number, colour in ((50, _BLUE), (95, _YELLOW), (99, _ORANGE))
+        },
+        nothing=_NOBODY,
+    )
+
+
+_PER_WORKER: tuple[Panel, ...] = (
+    Heading(Text("Tiến trình", "Workers"), collapsed=True),
+    Graph(
+        Text("Thu thập được", "Scraped"),
+        Text(
+            "1: Prometheus thu thập được tiến trình; 0: không.",
+            "1: Prometheus reaches the worker; 0: not.",
+        ),
+        [Query(_UP, _same("{{instance}}"))],
+        COUNT,
+        state=UP,
     ),
-    Heading(Text("Tiến trình", "Workers")),
     Graph(
         Text("Sẵn sàng", "Ready"),
         Text(
@@ -260,43 +453,60 @@ PANELS: tuple[Panel, ...] = (
         [Query(_own(metrics.READY), _same("{{instance}}"))],
         COUNT,
         state=READY,
-    ),
-    Graph(
-        Text("Thu thập được", "Scraped"),
-        Text(
-            "1: Prometheus thu thập được tiến trình; 0: không.",
-            "1: Prometheus reaches the worker; 0: not.",
-        ),
-        [Query('up{job=~"$job",instance=~"$instance"}', _same("{{instance}}"))],
-        COUNT,
-        state=UP,
+        nothing=_NOBODY,
     ),
     Graph(
         Text("Phân vùng theo tiến trình", "Partitions by worker"),
         Text(
-            "Phân vùng mà mỗi tiến trình sở hữu.",
-            "Partitions that each worker owns.",
+            "Phân vùng mà mỗi tiến trình đang chạy sở hữu.",
+            "Partitions that each worker that is up owns.",
         ),
         [
             Query(
-                f"count by (instance) ({_own(metrics.CONSUMER_LAG, topic='~.*submissions')})",
+                f"count by (instance) ({_own(metrics.CONSUMER_LAG, topic='~.*submissions')} "
+                f"and on (job, instance) {_UP} == 1)",
                 _same("{{instance}}"),
             )
         ],
         COUNT,
+        nothing=_NOBODY,
     ),
     Graph(
         Text("Cơ quan theo tiến trình", "Agencies by worker"),
         Text(
-            "Cơ quan mà mỗi tiến trình hiển thị.",
-            "Agencies that each worker shows.",
+            "Cơ quan mà mỗi tiến trình đang chạy hiển thị.",
+            "Agencies that each worker that is up shows.",
         ),
         [
             Query(
-                f"count by (instance) ({_own(metrics.SERVICES_LISTED, level='4')})",
+                f"count by (instance) ({_own(metrics.SERVICES_LISTED, level='4')} "
+                f"and on (job, instance) {_UP} == 1)",
                 _same("{{instance}}"),
             )
         ],
         COUNT,
+        nothing=_NOBODY,
+    ),
+    _quantiles(),
+    Table(
+        Text("Im lặng lâu nhất", "Longest silent"),
+        Text(
+            "Hai mươi cơ quan có sự kiện cuối cùng cũ nhất; cơ quan chưa từng gửi không có ở đây.",
+            "The twenty agencies whose last event is oldest; those never heard of are not here.",
+        ),
+        [
+            Column(
+                Text("Sự kiện cuối", "Last event"),
+                f"1000 * bottomk(20, {state(metrics.LAST_EVENT)})",
+                MINUTE,
+            )
+        ],
+        also=[("kind", Text("Nhóm", "Group"))],
+        descending=False,
+        nothing=_NOBODY,
+        width=12,
+        height=9,
     ),
 )
+
+PANELS: tuple[Panel, ...] = (*_TOP, *_EVENTS, *_LOST, *_PER_WORKER)

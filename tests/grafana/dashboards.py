@@ -23,8 +23,11 @@ def loaded(path: Path) -> dict[str, Any]:
 
 
 def panels(path: Path) -> list[dict[str, Any]]:
-    """Every panel that shows something; headings are left out."""
-    return [panel for panel in loaded(path)["panels"] if panel["type"] != "row"]
+    """Every panel that shows something, those of collapsed sections too; headings are left out."""
+    found = []
+    for panel in loaded(path)["panels"]:
+        found += panel["panels"] if panel["type"] == "row" else [panel]
+    return found
 
 
 class Target(NamedTuple):
@@ -71,5 +74,6 @@ VARIABLES = {
     "levels": "3|4",
     "agency": "H56",
     "__rate_interval": "1m",
+    "__interval": "1m",
     "__range": "1h",
 }

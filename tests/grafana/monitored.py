@@ -69,6 +69,11 @@ class Process:
         """Wait for its end; fail unless the exit code is 0."""
         assert self._process.wait(seconds) == 0, f"{self._name} failed:\n{self.log}"
 
+    def kill(self) -> None:
+        """SIGKILL: it has no time to say goodbye."""
+        self._process.kill()
+        self._process.wait()
+
     @property
     def log(self) -> str:
         """The end of what it printed."""

@@ -27,7 +27,9 @@ every_dashboard = pytest.mark.parametrize("path", FILES, ids=name)
 # The suffixes under which Prometheus stores a histogram.
 _HISTOGRAM = {f"{metrics.BATCH_SECONDS.name}{part}" for part in ("_bucket", "_sum", "_count")}
 _OF_PROMETHEUS = {"up", "ALERTS"}
-_VALID_UNITS = {"none", "percentunit", "cps", "s", "dateTimeAsIso", "dtdurations"}
+_VALID_UNITS = {"none", "percentunit", "s", "dateTimeAsIso", "dtdurations"}
+_VALID_UNITS |= {"time:DD/MM/YYYY", "time:DD/MM/YYYY HH:mm"}
+_VALID_UNITS |= {"suffix: bản ghi/s", "suffix: records/s"}
 
 
 def test_committed_files_are_what_the_source_generates() -> None:
@@ -137,12 +139,18 @@ def test_shares_are_written_in_percent_with_two_decimals(path: Path) -> None:
 @every_dashboard
 def test_every_state_is_a_sign_and_a_word_not_a_colour_alone(path: Path) -> None:
     for panel in panels(path):
-        assert [step["color"] for step in _thresholds(panel)] == ["text"], panel["title"]
+        colours = [step["color"] for step in _thresholds(panel)]
+        style = panel["fieldConfig"]["defaults"].get("custom", {}).get("thresholdsStyle")
+        if panel["type"] == "timeseries" and style:  # a limit, drawn as a dashed line
+            assert style == {"mode": "dashed"}, panel["title"]
+            assert colours == ["text", "orange"], panel["title"]
+        else:
+            assert colours == ["text"], panel["title"]
         for mapping in _mappings(panel):
             texts = [option["text"] for option in mapping["options"].values()]
-            colours = {option.get("color") for option in mapping["options"].values()} - {None}
+            coloured = {option.get("color") for option in mapping["options"].values()} - {None}
             assert len(texts) == len(set(texts)), "two values read alike"
-            if colours:
+            if coloured:
                 assert {text[0] for text in texts} <= set("✔✘▲▼"), texts
                 assert all(len(text) > 2 for text in texts)
 
@@ -281,7 +289,9 @@ def test_dashboard_linters_rules_hold(path: Path) -> None:
     for target in targets(path):
         # target-job-rule: every selector has it.
         if target.panel not in free:
-            selectors = re.findall(r"\b(?:hoso_\w+|up)\{[^}]*\}", target.expression)
+            selectors = re.findall(
+                r"(?<![\w:])(?:(?:instance|topic):)?(?:hoso_[\w:]+|up)\{[^}]*\}", target.expression
+            )
             assert selectors, target.panel
             assert all('job=~"$job"' in selector for selector in selectors), target.panel
         # target-rate-interval-rule
@@ -368,7 +378,7 @@ def test_grafana_is_provisioned_with_all_of_it() -> None:
 def test_variables_of_every_query_are_the_dashboards_own() -> None:
     for path in FILES:
         own = {v["name"] for v in loaded(path)["templating"]["list"]}
-        own |= {"__rate_interval", "__range"}
+        own |= {"__rate_interval", "__interval", "__range"}
         given = {one: VARIABLES[one] for one in own if one in VARIABLES}
         for target in targets(path):
             with_variables(target.expression, given)
