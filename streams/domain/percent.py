@@ -16,12 +16,13 @@ def percent(numerator: int, denominator: int, decimals: int = 2) -> str:
     "all" and "none" are statements of their own. Raises ``ZeroDivisionError`` where there is no
     share.
     """
-    share = Fraction(numerator, denominator)
-    whole = 100 * 10**decimals
-    units = _half_up(abs(share) * whole)
-    if 0 < abs(share) < 1:
+    if not denominator:
+        raise ZeroDivisionError
+    whole, top, bottom = 100 * 10**decimals, abs(numerator), abs(denominator)
+    units = (2 * top * whole + bottom) // (2 * bottom)
+    if 0 < top < bottom:
         units = min(max(units, 1), whole - 1)
-    return _printed(units, decimals, negative=share < 0)
+    return _printed(units, decimals, negative=bool(top) and (numerator < 0) != (denominator < 0))
 
 
 def decimal(value: Fraction, decimals: int) -> str:

@@ -165,9 +165,10 @@ class Pages:
                 found.state,
                 words=words,
                 chosen=chosen,
-                groups=groups,
-                sections=sections,
-                everybody={kind: len(rows) for kind, rows in agencies.items()},
+                tables=[
+                    *([("groups", words("groups"), groups, None)] if groups else []),
+                    *((kind, words(kind), sections[kind], len(agencies[kind])) for kind in shown),
+                ],
                 since=since if comparable else None,
                 year_ago=previous_year(period.end),
             )

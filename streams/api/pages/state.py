@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from streams.api.worker_view import WorkerView
-from streams.domain.calendar import ZONE, Period, first_day_of_month
+from streams.domain.calendar import ZONE, Period, first_day_of_month, month_and_day
 from streams.domain.indicators import GROUPS, NATIONAL, Agency
 from streams.domain.ledger import Months
 from streams.domain.names import in_order
@@ -91,7 +91,10 @@ class State:
     def of(self, scope: str) -> str | None:
         """What is the matter with the figures of an agency or a group: the key of a text."""
         if scope in GROUPS:
-            missing = any(self._belongs(agency, scope) for agency in self.recovering)
+            members = [a for a in self.agencies.values() if self._belongs(a, scope)]
+            if all(agency in self.unheard for agency in members):
+                return "unheard"
+            missing = any(agency in self.recovering for agency in members)
             return "incomplete" if missing or self.starting else None
         agency = self.agencies.get(scope)
         if agency is None:
@@ -166,14 +169,17 @@ def state_of(
         ],
         last_event=max(heard.values(), default=None),
         today=today,
-        first_day=_first_day([months[code] for code in agencies if months.get(code)]),
+        first_day=_first_day([months[code] for code in agencies if months.get(code)], period.end),
         now=now,
     )
 
 
-def _first_day(known: Sequence[Months]) -> int | None:
-    """The first day with a cell that is not 0, of any of them."""
-    for number in sorted({number for months in known for number in months}):
+def _first_day(known: Sequence[Months], as_of: int) -> int | None:
+    """The first day with a cell that is not 0, of any of them; of its month, before ``as_of``."""
+    numbers = sorted({number for months in known for number in months})
+    if numbers and numbers[0] < month_and_day(as_of)[0]:
+        return first_day_of_month(numbers[0])
+    for number in numbers:
         cells = [
             cells for months in known if number in months for cells in months[number].cells.values()
         ]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from fractions import Fraction
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from streams.api.pages.questions import Language
 from streams.domain.calendar import ZONE
@@ -117,7 +117,7 @@ class Written:
 
 def isolated(name: str) -> Markup:
     """``name`` as HTML that has no say in the direction of the text around it."""
-    return Markup("<bdi>{}</bdi>").format(plain(name))
+    return Markup(f"<bdi>{escape(plain(name))}</bdi>")
 
 
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
