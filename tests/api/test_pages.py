@@ -257,13 +257,13 @@ async def test_without_agencies_or_events_there_are_no_figures_and_no_zeroes(
     said = (await page(await connect(World()), "/")).text
     assert "Chưa có cơ quan nào được đăng ký." in said
     assert "0 trong 0 cơ quan có số liệu" in said
-    assert "0,00 %" not in said
+    assert " 0,00 %" not in said
     world = World()
     register(world, "H01", "An Giang")
     said = (await page(await connect(world), "/")).text
     assert "Chưa có sự kiện nào." in said
     assert "0 trong 1 cơ quan có số liệu" in said
-    assert "0,00 %" not in said
+    assert " 0,00 %" not in said
     assert "0 / 0" not in said
 
 
@@ -278,7 +278,7 @@ async def test_an_agency_that_has_sent_nothing_has_no_figures_which_is_not_0(
     assert "1 cơ quan chưa gửi sự kiện nào, nên chưa có số liệu: Bắc Giang" in shown.text
     for path in ("/", "/agencies/B", "/why?scope=B"):
         said = (await page(client, path)).text
-        assert "0,00 %" not in said
+        assert " 0,00 %" not in said
         assert "0 / 0" not in said
         assert "hưa có" in said
     # The JSON says what the API says: null, never 0.
@@ -382,7 +382,7 @@ async def test_a_day_to_come_and_a_day_before_everything_are_said_to_be_so(
     assert "25/08/2022" in said
     said = (await page(client, "/?as_of=2020-06-30")).text
     assert "Ngày 30/06/2020 ở trước sự kiện đầu tiên" in said
-    assert "0,00 %" not in said
+    assert " 0,00 %" not in said
     for day in ("0001-01-01", "9999-12-31"):
         for path in ("/", "/agencies/A", "/why"):
             await page(client, f"{path}?as_of={day}")
