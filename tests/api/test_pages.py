@@ -18,6 +18,7 @@ from schemas.topics import Topic
 from streams.domain.calendar import ZONE
 from streams.kafka.partitioner import partition_for
 from streams.processing.task import Phase
+from streams.views.behind import Behind
 from tests.api.conftest import Connect
 from tests.api.world import World, event, list_service, process, register, submit
 
@@ -312,7 +313,7 @@ async def test_says_how_many_records_are_behind_and_when_that_cannot_be_told(
     async def never() -> Any:
         raise OSError
 
-    world.register.behind._ask = never
+    world.register.behind = Behind(never)
     assert "how many records are behind can’t be told" in (await page(client, "/?lang=en")).text
 
 
