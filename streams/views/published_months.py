@@ -83,6 +83,8 @@ class PublishedMonths:
         that has lost the partition may have written an older row last."""
         self.marks: defaultdict[int, dict[str, int]] = defaultdict(dict)
         """Partition → source topic (full name) → the newest mark."""
+        self.version = 0
+        """Another after every change of a row or a mark."""
         self.view: CompactedView[tuple[int, bytes], bytes] = CompactedView(
             settings.client_options(),
             [self._topic],
@@ -189,6 +191,7 @@ class PublishedMonths:
         return (record.partition, key), value
 
     def _change(self, key: tuple[int, bytes], old: bytes | None, new: bytes | None) -> None:
+        self.version += 1
         partition, name = key
         row = split_agency_month_key(name)
         if row is None:

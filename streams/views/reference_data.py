@@ -42,6 +42,8 @@ class ReferenceData:
         self._assigned: dict[tuple[str, str, int], Fraction] = {}
         self._unsettled: defaultdict[int, set[_Key]] = defaultdict(set)
         """Partition → the keys of which its log must be given the standing record again."""
+        self.version = 0
+        """Another after every change."""
         self.view: CompactedView[_Key, Standing] = CompactedView(
             settings.client_options(),
             list(self._topics),
@@ -93,6 +95,7 @@ class ReferenceData:
         return (topic, record.key), standing(topic, record)
 
     def _change(self, key: _Key, old: Standing | None, new: Standing | None) -> None:
+        self.version += 1
         self._settle(key, (old, new))
         before, now = old and old.event, new and new.event
         if isinstance(before, RegisteredEvent):

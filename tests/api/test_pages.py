@@ -15,12 +15,14 @@ import pytest
 from aiohttp.test_utils import TestClient
 
 from schemas.topics import Topic
+from streams.api.pages import routes
+from streams.api.pages.rendering import render
 from streams.domain.calendar import ZONE
 from streams.kafka.partitioner import partition_for
 from streams.processing.task import Phase
 from streams.views.behind import Behind
 from tests.api.conftest import Connect
-from tests.api.world import World, event, list_service, process, register, submit
+from tests.api.world import NOW, World, event, list_service, process, register, submit
 
 PAGES = ("/", "/agencies/H56", "/why", "/why?scope=H56")
 
@@ -213,6 +215,31 @@ async def test_an_answer_that_the_reader_has_is_not_sent_again(
         process(example, "H56", f"new-{path}", 9, "2022-08-25")
         after = await client.get(path, headers={"If-None-Match": first.headers["ETag"]})
         assert after.status == 200
+
+
+async def test_what_nothing_has_changed_of_is_not_made_again(
+    connect: Connect, example: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Readers that ask for news cost next to nothing while there are none."""
+    made: list[str] = []
+
+    async def counted(template: str, **context: Any) -> bytes:
+        made.append(template)
+        return await render(template, **context)
+
+    monkeypatch.setattr(routes, "render", counted)
+    client = await connect(example)
+    pages = ("/", "/agencies/H56", "/why", "/?lang=en", "/?sort=name")
+    for path in pages * 3:
+        await page(client, path)
+    assert len(made) == len(pages)
+    submit(example, "H56", "1.000461", "new", "2022-08-24")
+    register(example, "H99", "Tỉnh mới")
+    for path in pages * 2:
+        assert ("H99" in (await page(client, path)).rows()) == (path != "/agencies/H56")
+    assert len(made) == 2 * len(pages)
+    example.clock = lambda: NOW + timedelta(days=1)
+    assert "26/08/2022" in (await page(client, "/")).text, "the day goes on without events"
 
 
 async def test_nothing_but_what_hoso_serves_may_be_run_or_loaded(

@@ -8,10 +8,12 @@ so that figures that are older than the answer never look complete.
 from __future__ import annotations
 
 import asyncio
+import gzip
 import hashlib
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from datetime import date, datetime
+from datetime import datetime
+from functools import cache
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote
 
@@ -43,6 +45,7 @@ from streams.domain.indicators import GROUPS, Figures, counts_on
 from streams.domain.ledger import Months
 from streams.domain.names import in_order, matches
 from streams.domain.targets import INDICATORS
+from streams.kafka.partitioner import partition_for
 from streams.views.report import answer_json, flat_rows
 from streams.views.spreadsheet import csv_lines
 
@@ -62,6 +65,10 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
 }
 _WEEK = 7
+_KEPT = 64
+"""So many answers are kept, for whoever asks the same while nothing has changed."""
+_MOMENT_SECONDS = 60
+"""Words like "silent since" depend on the clock, no faster than this."""
 
 
 class UnknownAgencyError(LookupError):
@@ -79,6 +86,25 @@ class _Snapshot(NamedTuple):
     figures: list[Figures]
     rows: list[Row]
     months: Mapping[str, Months]
+
+
+class _Made(NamedTuple):
+    """What is answered, ready to be sent."""
+
+    body: bytes
+    compressed: bytes
+    mark: str
+    content_type: str
+    language: str | None
+
+    @classmethod
+    def of(cls, body: bytes, content_type: str, language: str | None = None) -> _Made:
+        mark = f'W/"{hashlib.sha256(body).hexdigest()[:24]}"'
+        return cls(body, gzip.compress(body, 6, mtime=0), mark, content_type, language)
+
+
+_Moment = tuple[object, ...]
+"""Everything that a page depends on beside the question."""
 
 
 def system_clock() -> datetime:
@@ -101,6 +127,8 @@ class Pages:
         self._catch_up = catch_up
         self._ask_agency = ask_agency
         self._clock = clock
+        self._kept: dict[tuple[str, str], tuple[_Moment | None, _Made]] = {}
+        """Question and language → what was answered last, and as of which moment."""
         self._turn = asyncio.Lock()
         """One page at a time: see :mod:`streams.api.pages.rendering`."""
 
@@ -114,11 +142,21 @@ class Pages:
         ]
 
     def _page(
-        self, model: type[Q], answer: Callable[[web.Request, Q], Awaitable[web.Response]]
+        self, model: type[Q], make: Callable[[web.Request, Q, Any], Awaitable[_Made]]
     ) -> Callable[[web.Request], Awaitable[web.Response]]:
         async def handler(request: web.Request) -> web.Response:
             try:
-                response = await answer(request, read(model, request.query))
+                query = read(model, request.query)
+                await self._catch_up()
+                ends = await self._worker.register.behind.ends()
+                # Before anything is made: what is newer then is made again, not passed over.
+                moment = self._moment(request, ends)
+                asked = request.rel_url.raw_path_qs, query.lang or language_of(request)
+                known = self._kept.get(asked)
+                if known is None or moment is None or known[0] != moment:
+                    known = moment, await make(request, query, ends)
+                    self._keep(asked, known)
+                response = _answer(request, known[1])
             except BadParameterError as error:
                 response = await self._wrong(request, model, error)
             except UnknownAgencyError as error:
@@ -132,10 +170,44 @@ class Pages:
 
         return handler
 
+    def _moment(self, request: web.Request, ends: Any) -> _Moment | None:
+        """As long as this is the same, so is the page; None: that cannot be told."""
+        worker = self._worker
+        readiness = worker.readiness()
+        own = set(readiness.partitions)
+        code = request.match_info.get("code")
+        partitions = worker.settings.partitions
+        if code is not None and partition_for(code.encode(), partitions) not in own:
+            return None  # what its owner knows is asked of it
+        register = worker.register
+        others = tuple(
+            number
+            for number in range(partitions)
+            if number not in own and worker.owner_url(number) is None
+        )
+        return (
+            register.version,
+            worker.reference.version,
+            worker.progress().processed,
+            register.lacking(ends) if ends is not None else None,
+            readiness.ready,
+            tuple(readiness.partitions),
+            tuple(readiness.recovering),
+            others,
+            worker.as_of(),
+            int(self._clock().timestamp() // _MOMENT_SECONDS),
+        )
+
+    def _keep(self, asked: tuple[str, str], made: tuple[_Moment | None, _Made]) -> None:
+        self._kept.pop(asked, None)
+        if made[0] is not None:
+            self._kept[asked] = made
+            if len(self._kept) > _KEPT:
+                del self._kept[next(iter(self._kept))]
+
     # The pages
 
-    async def _scoreboard(self, request: web.Request, query: ScoreboardQuery) -> web.Response:
-        ends = await self._ends()
+    async def _scoreboard(self, request: web.Request, query: ScoreboardQuery, ends: Any) -> _Made:
         async with self._turn:
             period = self._period(query)
             since = period.end - _WEEK if query.since is None else query.since.toordinal()
@@ -156,6 +228,7 @@ class Pages:
             if query.format != "html":
                 return self._table_of_rows(query, found, rows)
             words = self._words(request, query)
+            whole = "groups" if query.scope == "national" else "group"
             nation = found.rows[0]
             chosen = next((row for row in found.rows if row.scope == query.scope), nation)
             return await self._html(
@@ -166,16 +239,15 @@ class Pages:
                 words=words,
                 chosen=chosen,
                 tables=[
-                    *([("groups", words("groups"), groups, None)] if groups else []),
+                    *([("groups", words(whole), groups, None)] if groups else []),
                     *((kind, words(kind), sections[kind], len(agencies[kind])) for kind in shown),
                 ],
                 since=since if comparable else None,
                 year_ago=previous_year(period.end),
             )
 
-    async def _agency(self, request: web.Request, query: AgencyQuery) -> web.Response:
+    async def _agency(self, request: web.Request, query: AgencyQuery, ends: Any) -> _Made:
         code = request.match_info["code"]
-        ends = await self._ends()
         as_of, definition = self._asked(query)
         if code not in self._worker.reference.agencies:
             raise UnknownAgencyError(code)
@@ -259,8 +331,7 @@ class Pages:
                 year_ago=previous_year(period.end),
             )
 
-    async def _why(self, request: web.Request, query: WhyQuery) -> web.Response:
-        ends = await self._ends()
+    async def _why(self, request: web.Request, query: WhyQuery, ends: Any) -> _Made:
         async with self._turn:
             if query.scope not in (*GROUPS, *self._worker.reference.agencies):
                 raise UnknownAgencyError(query.scope)
@@ -289,10 +360,6 @@ class Pages:
             )
 
     # What they are made of
-
-    async def _ends(self) -> Any:
-        await self._catch_up()
-        return await self._worker.register.behind.ends()
 
     def _asked(self, query: PageQuery) -> tuple[Any, str]:
         """The as-of day and the definition, the worker's own where ``query`` names none."""
@@ -330,7 +397,7 @@ class Pages:
         *,
         words: Words,
         **context: Any,
-    ) -> web.Response:
+    ) -> _Made:
         body = await render(
             template,
             **_common(request, words),
@@ -346,18 +413,14 @@ class Pages:
             there=lambda path, **changes: questions.elsewhere(path, query, **changes),
             agency_path=lambda code: f"/agencies/{quote(code, safe='')}",
             iso=_day,
-            day_of=lambda text: Written(words.language).day(
-                None if text is None else date.fromisoformat(text).toordinal()
-            ),
+            day_of=Written(words.language).iso_day,
             **context,
         )
-        return _answer(request, body, "text/html", language=words.language)
+        return await asyncio.to_thread(_Made.of, body, "text/html", words.language)
 
     # Tables
 
-    def _table_of_rows(
-        self, query: PageQuery, found: _Snapshot, rows: Iterable[Row]
-    ) -> web.Response:
+    def _table_of_rows(self, query: PageQuery, found: _Snapshot, rows: Iterable[Row]) -> _Made:
         state = found.state
         answer = answer_json(
             [row.figures for row in rows],
@@ -368,7 +431,7 @@ class Pages:
             self._worker.reference,
         )
         if query.format == "json":
-            return _json(answer)
+            return _made_json(answer)
         return _csv(flat_rows(answer))
 
     def _table_of_agency(
@@ -379,7 +442,7 @@ class Pages:
         services: list[dict[str, Any]] | None,
         rejected: dict[str, Any] | None,
         points: Iterable[Any],
-    ) -> web.Response:
+    ) -> _Made:
         counts, state = row.figures.counts, found.state
         rows: list[dict[str, Any]]
         if query.table == "services":
@@ -412,7 +475,7 @@ class Pages:
             },
             "definition": state.definition,
         }
-        return _json(about | {query.table: rows})
+        return _made_json(about | {query.table: rows})
 
     # Errors
 
@@ -469,7 +532,7 @@ class Pages:
             alike=list(alike),
             agency_path=lambda code: f"/agencies/{quote(code, safe='')}",
         )
-        return _answer(request, body, "text/html", status=status, language=words.language)
+        return _answer(request, _Made.of(body, "text/html", words.language), status)
 
     # What pages refer to
 
@@ -477,7 +540,7 @@ class Pages:
         name = request.match_info["name"]
         if name not in STATIC:
             raise web.HTTPNotFound
-        answer = _answer(request, static(name), STATIC[name])
+        answer = _answer(request, _made_static(name))
         if str(request.rel_url) == static_address(name):
             answer.headers["Cache-Control"] = "public, max-age=31536000, immutable"
         return answer
@@ -591,36 +654,29 @@ def _day(ordinal: int) -> str:
     return datetime.fromordinal(ordinal).date().isoformat()
 
 
-def _answer(
-    request: web.Request,
-    body: bytes,
-    content_type: str,
-    *,
-    status: int = 200,
-    language: str | None = None,
-) -> web.Response:
+def _answer(request: web.Request, made: _Made, status: int = 200) -> web.Response:
     """With a mark by which a reader that has these very bytes is spared them."""
-    mark = f'W/"{hashlib.sha256(body).hexdigest()[:24]}"'
     headers = _HEADERS | {"Vary": "Accept-Encoding, Accept-Language"}
     if status == 200:
-        headers |= {"ETag": mark, "Cache-Control": "no-cache"}
+        headers |= {"ETag": made.mark, "Cache-Control": "no-cache"}
         known = [each.strip() for each in request.headers.get("If-None-Match", "").split(",")]
-        if mark in known or mark.removeprefix("W/") in known:
+        if made.mark in known or made.mark.removeprefix("W/") in known:
             return web.Response(status=304, headers=headers)
     else:
         headers["Cache-Control"] = "no-store"
-    if language is not None:
-        headers["Content-Language"] = language
-    answer = web.Response(
+    if made.language is not None:
+        headers["Content-Language"] = made.language
+    body = made.body
+    if "gzip" in request.headers.get("Accept-Encoding", ""):
+        headers["Content-Encoding"] = "gzip"
+        body = made.compressed
+    return web.Response(
         body=body,
         status=status,
-        content_type=content_type,
+        content_type=made.content_type,
         charset="utf-8",
         headers=headers,
-        zlib_executor_size=1024,
     )
-    answer.enable_compression()
-    return answer
 
 
 def _json(body: Any, status: int = 200) -> web.Response:
@@ -633,7 +689,14 @@ def _json(body: Any, status: int = 200) -> web.Response:
     )
 
 
-def _csv(rows: Iterable[Mapping[str, Any]]) -> web.Response:
-    return web.Response(
-        text="".join(csv_lines(rows)), content_type="text/csv", charset="utf-8", headers=_HEADERS
-    )
+def _made_json(body: Any) -> _Made:
+    return _Made.of(orjson.dumps(body), "application/json")
+
+
+def _csv(rows: Iterable[Mapping[str, Any]]) -> _Made:
+    return _Made.of("".join(csv_lines(rows)).encode(), "text/csv")
+
+
+@cache
+def _made_static(name: str) -> _Made:
+    return _Made.of(static(name), STATIC[name])

@@ -77,6 +77,10 @@ class Written:
             return f"{at.day:02d}/{at.month:02d}/{at.year:04d}"
         return f"{at.day} {_MONTHS[at.month - 1]} {at.year}"
 
+    def iso_day(self, text: str | None) -> str:
+        """A day that is given as YYYY-MM-DD."""
+        return NOTHING if text is None else self.day(date.fromisoformat(text).toordinal())
+
     def short_day(self, day: int) -> str:
         """A day without its year."""
         at = date.fromordinal(day)
