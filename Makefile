@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-once-more check mutants chaos simulate rules monitoring dashboards env bench clean
+.PHONY: help demo test test-once-more check mutants chaos simulate rules monitoring dashboards viewer look pictures env bench clean
 
 help: ## Say what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -41,6 +41,21 @@ mutants: $(READY) ## Put faults into the code one at a time; the fast tests must
 
 dashboards: $(READY) ## Write grafana/dashboards from their source
 	$(BIN)/python -m grafana.src
+
+LOOK := tests/grafana/look
+DRAWN ?= --width 1600 --width 1280
+
+$(LOOK)/node_modules/.package-lock.json: $(LOOK)/package.json $(LOOK)/package-lock.json
+	npm ci --prefix $(LOOK) --ignore-scripts --no-audit --no-fund
+	@touch $@
+
+viewer: $(LOOK)/node_modules/.package-lock.json # Grafana's UI library, for Node.js
+
+look: $(READY) viewer ## Draw every dashboard into build/look, with Grafana's UI library
+	$(BIN)/python -m tests.grafana.look $(DRAWN)
+
+pictures: $(READY) viewer ## Draw the dashboards' pictures in README.md and docs
+	$(BIN)/python -m tests.grafana.look.pictures
 
 env: ## Write .env and settings/ for docker compose; again after a change of either
 	@$(PYTHON) grafana/make_env.py
