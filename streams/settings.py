@@ -50,6 +50,7 @@ class Settings(BaseSettings):
     data_dir: Path = Field(Path("./data"), description="local state (rocksdb), one per worker")
     web_host: str = Field("127.0.0.1", min_length=1, description="address of API and metrics")
     web_port: int = Field(6066, ge=0, le=65535, description="port of API and metrics")
+    web_pages: bool = Field(True, description="serve the pages beside API, metrics and health")
     url: str | None = Field(None, description="address of the worker that hoso services asks")
     definition: str = Field(DEFAULT_DEFINITION, description="definition behind /metrics")
     as_of: Annotated[AsOf, Field(union_mode="left_to_right")] = Field(

@@ -6,7 +6,7 @@ A wrong parameter is refused with its name and what was expected (contract, sect
 from __future__ import annotations
 
 from datetime import date
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from multidict import MultiMapping
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -47,9 +47,14 @@ class IndicatorsQuery(BaseModel):
         None, description="a date YYYY-MM-DD"
     )
     """None: the worker's own as-of day."""
-    definition: Annotated[str, BeforeValidator(_definition)] | None = Field(
-        None, description=f"one of {', '.join(DEFINITIONS)}"
-    )
+    definition: (
+        Annotated[
+            str,
+            BeforeValidator(_definition),
+            Field(json_schema_extra={"enum": list[Any](DEFINITIONS)}),
+        ]
+        | None
+    ) = Field(None, description=f"one of {', '.join(DEFINITIONS)}")
     """None: that of ``HOSO_DEFINITION``."""
 
 

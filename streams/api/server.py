@@ -11,7 +11,7 @@ import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import date, datetime
-from typing import Any
+from typing import Any, Literal, cast
 from urllib.parse import quote
 
 import aiohttp
@@ -20,6 +20,7 @@ from aiohttp import web
 from mode import Service
 from yarl import URL
 
+from streams.api.openapi import document
 from streams.api.pages.routes import Pages, system_clock
 from streams.api.queries import BadParameterError, IndicatorsQuery, NoQuery, ServicesQuery, read
 from streams.api.worker_view import NotReadyError, WorkerView
@@ -28,6 +29,7 @@ from streams.domain.definitions import DEFINITIONS
 from streams.domain.services import ListedService, listed_services
 from streams.kafka.partitioner import partition_for
 from streams.settings import authority
+from streams.views.answers import RejectedAnswer, ServiceAnswer, ServicesAnswer
 from streams.views.report import report_json
 
 logger = logging.getLogger(__name__)
@@ -47,6 +49,8 @@ _SERVICES = "/api/v1/agencies/{code:[^/]+}/services"
 _REJECTED = "/api/v1/agencies/{code:[^/]+}/rejected"
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Scrape = Callable[[str, int | None], tuple[bytes, str]]
+"""``(Accept, behind)`` → the metrics in a format that the scraper accepts, and its content type."""
 
 
 def _json(body: Any, status: int = 200) -> web.Response:
@@ -96,10 +100,16 @@ class WebServer(Service):  # type: ignore[misc]  # mode ships no types
     """Serves one worker. Started by Faust after the app."""
 
     def __init__(
-        self, worker: WorkerView, clock: Callable[[], datetime] = system_clock, **kwargs: Any
+        self,
+        worker: WorkerView,
+        clock: Callable[[], datetime] = system_clock,
+        scrape: Scrape | None = None,
+        **kwargs: Any,
     ) -> None:
+        """``scrape`` gives the metrics; without it there are none."""
         super().__init__(**kwargs)
         self._worker = worker
+        self._scrape = scrape
         self._clock = clock
         self._runner: web.AppRunner | None = None
         self._client: aiohttp.ClientSession | None = None
@@ -111,17 +121,20 @@ class WebServer(Service):  # type: ignore[misc]  # mode ships no types
         application.cleanup_ctx.append(self._with_client)
         application.add_routes(
             [
-                web.get("/metrics", self.metrics),
                 web.get("/healthz", self.healthz),
                 web.get("/readyz", self.readyz),
                 web.get("/api/v1/indicators", self.indicators),
                 web.get(_SERVICES, self.services),
                 web.get(_REJECTED, self.rejected),
+                web.get("/api/v1/openapi.json", self.openapi),
             ]
         )
-        application.add_routes(
-            Pages(self._worker, self._catch_up, self._ask_agency, self._clock).routes()
-        )
+        if self._scrape is not None:
+            application.router.add_get("/metrics", self.metrics)
+        if self._worker.settings.web_pages:
+            application.add_routes(
+                Pages(self._worker, self._catch_up, self._ask_agency, self._clock).routes()
+            )
         return application
 
     async def on_start(self) -> None:
@@ -130,7 +143,7 @@ class WebServer(Service):  # type: ignore[misc]  # mode ships no types
         await self._runner.setup()
         await web.TCPSite(self._runner, settings.web_host, settings.web_port).start()
         at = authority(settings.web_host, settings.web_port)
-        logger.info("metrics and API: http://%s/", at)
+        logger.info("serving http://%s/", at)
 
     async def on_stop(self) -> None:
         if self._runner is not None:
@@ -147,9 +160,10 @@ class WebServer(Service):  # type: ignore[misc]  # mode ships no types
         """Prometheus or OpenMetrics text, as the scraper accepts."""
         if self._worker.settings.as_of == "latest":
             await self._worker.register.catch_up()
+        assert self._scrape is not None
         register = self._worker.register
         records = register.lacking(await register.behind.ends())
-        body, content_type = self._worker.scrape(request.headers.get("Accept", ""), records)
+        body, content_type = self._scrape(request.headers.get("Accept", ""), records)
         answer = web.Response(
             body=body,
             headers={"Content-Type": content_type, "Vary": "Accept, Accept-Encoding"},
@@ -220,6 +234,12 @@ class WebServer(Service):  # type: ignore[misc]  # mode ships no types
         await self._catch_up()
         return await self._answer_of_owner(request, request.match_info["code"], "rejected", {})
 
+    async def openapi(self, request: web.Request) -> web.StreamResponse:
+        """All of this as OpenAPI 3.1."""
+        read(NoQuery, request.query)
+        settings = self._worker.settings
+        return _json(document(metrics=self._scrape is not None, pages=settings.web_pages))
+
     async def _answer_of_owner(
         self, request: web.Request, code: str, what: str, question: Mapping[str, str]
     ) -> web.StreamResponse:
@@ -229,7 +249,7 @@ class WebServer(Service):  # type: ignore[misc]  # mode ships no types
 
     async def _ask_agency(
         self, request: web.Request, what: str, question: Mapping[str, str]
-    ) -> dict[str, Any]:
+    ) -> Mapping[str, Any]:
         """What only the owner of the agency of ``request`` knows: its services, or what was
         rejected. From this worker, or else asked of the one that owns it."""
         code = request.match_info["code"]
@@ -238,18 +258,19 @@ class WebServer(Service):  # type: ignore[misc]  # mode ships no types
             return await self._ask_owner(request, code, what, question)
         if what == "rejected":
             since, reasons = self._worker.rejected(code)
-            return {
+            rejected: RejectedAnswer = {
                 "agency": code,
                 "since": since.isoformat(timespec="seconds"),
                 "rejected": dict(sorted(reasons.items())),
             }
+            return rejected
         as_of, definition = date.fromisoformat(question["as_of"]), question["definition"]
         (kind,) = (kind for kind in PERIOD_KINDS if kind == question["period"])
         period = period_of(kind, as_of.toordinal())
         wanted = {"true": (True,), "false": (False,)}.get(
             question.get("with_dossiers", ""), (True, False)
         )
-        return {
+        answer: ServicesAnswer = {
             "agency": code,
             "as_of": question["as_of"],
             "period": {
@@ -264,6 +285,7 @@ class WebServer(Service):  # type: ignore[misc]  # mode ships no types
                 if bool(row.online_dossiers) in wanted
             ],
         }
+        return answer
 
     async def _ask_owner(
         self, request: web.Request, code: str, what: str, question: Mapping[str, str]
@@ -321,9 +343,12 @@ def _takes_gzip(request: web.Request) -> bool:
     return False
 
 
-def _service(row: ListedService) -> dict[str, Any]:
-    return row._asdict() | {
+def _service(row: ListedService) -> ServiceAnswer:
+    return {
+        "code": row.code,
         "name": row.name or None,
+        "level": cast(Literal[1, 2, 3, 4], row.level),
+        "online_dossiers": row.online_dossiers,
         "first_day": None if row.first_day is None else _day(row.first_day),
         "last_day": None if row.last_day is None else _day(row.last_day),
     }

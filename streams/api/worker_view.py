@@ -77,6 +77,3 @@ class WorkerView(Protocol):
 
     def owner_url(self, partition: int) -> str | None:
         """The web address of the worker that owns ``partition``, or None while nobody does."""
-
-    def scrape(self, accept: str, behind: int | None) -> tuple[bytes, str]:
-        """The metrics in a format that the scraper accepts, and its content type."""

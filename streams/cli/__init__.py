@@ -21,6 +21,7 @@ from streams.cli.services import services
 from streams.cli.simulate import simulate
 from streams.cli.terminal import say
 from streams.cli.topics import topics
+from streams.cli.web import web
 from streams.cli.worker import worker
 
 
@@ -57,6 +58,7 @@ for _command in (
     broker,
     topics,
     worker,
+    web,
     reference,
     publish,
     validate,

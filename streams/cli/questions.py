@@ -115,10 +115,7 @@ async def open_register(settings: Settings) -> AsyncIterator[tuple[PublishedMont
 
 def day_of_setting(as_of: AsOf, register: PublishedMonths) -> int:
     """The ordinal of an as-of setting, as the worker understands it."""
-    if isinstance(as_of, date):
-        return as_of.toordinal()
-    latest = register.latest_day() if as_of == "latest" else None
-    return latest if latest is not None else datetime.now(ZONE).toordinal()
+    return register.as_of(as_of, datetime.now(ZONE).toordinal())
 
 
 @asynccontextmanager

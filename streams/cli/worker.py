@@ -37,7 +37,7 @@ def worker() -> None:
 
     if not started_again():
         _refuse_setting(settings, there)
-        _refuse_taken(settings)
+        refuse_taken(settings)
     with worker_.hold_data(settings):
         logs.configure(settings)
         for line in without_effect(settings):
@@ -58,7 +58,7 @@ def _refuse_setting(settings: Settings, there: Mapping[str, int]) -> None:
         )
 
 
-def _refuse_taken(settings: Settings) -> None:
+def refuse_taken(settings: Settings) -> None:
     """Raises ``Failure`` if the web port is taken: Faust would say so in a page of traceback."""
     if settings.web_port == 0:
         return

@@ -31,6 +31,7 @@ from aiokafka.errors import (
     KafkaError,
     KafkaTimeoutError,
     LeaderNotAvailableError,
+    TopicAuthorizationFailedError,
     UnknownTopicOrPartitionError,
     for_code,
 )
@@ -39,7 +40,7 @@ from aiokafka.protocol.offset import OffsetRequest
 
 from streams.kafka.aiokafka_internals import client_of
 
-_READ_COMMITTED = 1
+_READ_UNCOMMITTED, _READ_COMMITTED = 0, 1
 _CONSUMER = -1  # replica_id of a request that comes from a client
 _LATEST = -1
 _RETRY_SECONDS = 0.1
@@ -132,7 +133,13 @@ async def _ends_on(
     client: AIOKafkaClient, node: int, partitions: list[TopicPartition]
 ) -> dict[TopicPartition, End]:
     listed = await _list_latest(client, node, partitions)
-    fetched = await _fetch_ends(client, node, listed)
+    try:
+        fetched = await _fetch_ends(client, node, listed)
+    except TopicAuthorizationFailedError:
+        # Whoever may only describe a topic is told both ends by a broker that has rights to give:
+        # that is Apache Kafka, whose ListOffsets is right.
+        high = await _list_latest(client, node, partitions, _READ_UNCOMMITTED)
+        return {tp: End(listed[tp], max(listed[tp], high[tp])) for tp in partitions}
     return {
         tp: End(max(listed[tp], end.stable), max(listed[tp], end.high))
         for tp, end in fetched.items()
@@ -140,12 +147,15 @@ async def _ends_on(
 
 
 async def _list_latest(
-    client: AIOKafkaClient, node: int, partitions: list[TopicPartition]
+    client: AIOKafkaClient,
+    node: int,
+    partitions: list[TopicPartition],
+    isolation: int = _READ_COMMITTED,
 ) -> dict[TopicPartition, int]:
     topics: dict[str, list[tuple[int, int]]] = defaultdict(list)
     for tp in partitions:
         topics[tp.topic].append((tp.partition, _LATEST))
-    request = OffsetRequest(_CONSUMER, _READ_COMMITTED, list(topics.items()))
+    request = OffsetRequest(_CONSUMER, isolation, list(topics.items()))
     response = await client.send(node, request, group=ConnectionGroup.COORDINATION)
     offsets = {}
     for topic, answers in response.topics:

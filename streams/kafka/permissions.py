@@ -28,6 +28,7 @@ class Right(Enum):
 
     READ = ("Read", 1 << 3, "read")
     WRITE = ("Write", 1 << 4, "write to")
+    DESCRIBE = ("Describe", 1 << 8, "describe")
 
     def __init__(self, acl: str, bit: int, verb: str) -> None:
         self.acl, self.bit, self.verb = acl, bit, verb

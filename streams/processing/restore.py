@@ -47,7 +47,7 @@ from streams.processing.chunk import Writes, checkpoint_row, marks, month_rows
 from streams.processing.source_cursor import SourceCursor
 from streams.processing.task import Phase, Task
 from streams.settings import Settings
-from streams.state.codecs import Checkpoint
+from streams.state.codecs import SERVED_AT_KEY, Checkpoint
 from streams.views.published_months import PublishedMonths
 
 logger = logging.getLogger(__name__)
@@ -91,8 +91,13 @@ class Restore:
         log: Log,
         published: PublishedMonths,
         identities: Mapping[str, str],
+        address: str,
     ) -> None:
-        """``identities``: source topic → which topic of that name it is, where the broker tells."""
+        """``identities``: source topic → which topic of that name it is, where the broker tells.
+
+        ``address``: where this worker is asked over HTTP; empty: nobody is told.
+        """
+        self._address = address
         self._changelogs = changelogs
         self._log = log
         self._published = published
@@ -202,6 +207,8 @@ class Restore:
         if writes.months or reached != known_marks:
             # Rows that a mark is to speak of stand before it; another's mark is not to be trusted.
             writes.months += marks(reached)
+        if self._address and self._published.served_at.get(task.number) != self._address:
+            writes.months.append(Outgoing(SERVED_AT_KEY, self._address.encode()))
         batches = await asyncio.gather(*await self._changelogs.write(task, "", writes))
         self._check(task, generation)
         known = [self._changelogs.follow(task, batch) for batch in batches]

@@ -73,16 +73,18 @@ class Tasks:
         fatal: Callable[[str], None],
         in_touch: Callable[[], bool] = lambda: True,
         identities: Mapping[str, str] = MappingProxyType({}),
+        address: str = "",
     ) -> None:
         """``in_touch``: whether the group still counts on this worker; if not, others may have its
         partitions. ``identities``: source topic → which topic of that name it is, where the broker
-        tells it."""
+        tells it. ``address``: where this worker is asked over HTTP, told to whoever reads the
+        public rows; empty: nobody is told."""
         self._settings = settings
         self._log = log
         self._seek = seek
         self._fatal = fatal
         self.changelogs = Changelogs(settings, writer, log)
-        self.restore = Restore(settings, self.changelogs, log, published, identities)
+        self.restore = Restore(settings, self.changelogs, log, published, identities, address)
         self._events = [settings.topic(topic) for topic in EVENT_TOPICS]
         self.verification = Verification(self._verification_failed)
         self.tasks: dict[int, Task] = {}

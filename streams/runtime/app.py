@@ -7,7 +7,7 @@ import logging
 import os
 import socket
 from collections.abc import Callable, Coroutine, Mapping
-from datetime import date, datetime
+from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
@@ -99,6 +99,7 @@ class Worker:
             fatal,
             lambda: self._heartbeat.in_touch,
             {name: str(topic.identity) for name, topic in begun_with.items() if topic.identity},
+            web_address(settings),
         )
         self._repair = ReferenceRepair(settings, self.reference, self.writer)
         self._instruments = Instruments(registry, settings)
@@ -157,7 +158,7 @@ class Worker:
             self.lag,
             self.owner_url,
         )
-        app.web_server(WebServer(view))
+        app.web_server(WebServer(view, scrape=view.scrape))
         return app
 
     async def start(self) -> None:
@@ -235,14 +236,8 @@ class Worker:
 
     def as_of(self) -> int:
         """The as-of day (an ordinal) of ``HOSO_AS_OF``."""
-        setting = self.settings.as_of
-        if isinstance(setting, date):
-            return setting.toordinal()
-        if setting == "latest":
-            latest = self.register.latest_day()
-            if latest is not None:
-                return latest
-        return self.clock().astimezone(ZONE).toordinal()
+        today = self.clock().astimezone(ZONE).toordinal()
+        return self.register.as_of(self.settings.as_of, today)
 
     def lag(self) -> dict[tuple[str, int], int]:
         """(topic, partition) → records that the broker has and this worker has not processed."""
@@ -264,10 +259,15 @@ class Worker:
         return None
 
 
-def _faust_settings(settings: Settings) -> dict[str, Any]:
+def web_address(settings: Settings) -> str:
+    """Where other processes ask this one; empty where nobody can know the port beforehand."""
     advertised = settings.web_host
     if advertised in ("0.0.0.0", "::"):
         advertised = socket.gethostname()
+    return f"http://{authority(advertised, settings.web_port)}" if settings.web_port else ""
+
+
+def _faust_settings(settings: Settings) -> dict[str, Any]:
     conf: dict[str, Any] = {
         "broker": [f"aiokafka://{server}" for server in settings.brokers.split(",")],
         "processing_guarantee": "at_least_once",
@@ -287,7 +287,7 @@ def _faust_settings(settings: Settings) -> dict[str, Any]:
         "broker_commit_interval": 1.0,
         "broker_max_poll_records": CHUNK_RECORDS,
         "consumer_max_fetch_size": 4 * 1024 * 1024,
-        "canonical_url": f"http://{authority(advertised, settings.web_port)}",
+        "canonical_url": web_address(settings) or f"http://{socket.gethostname()}",
         "datadir": settings.data_dir,
         "worker_redirect_stdouts": False,
         "autodiscover": False,

@@ -30,9 +30,13 @@ class BrokerWatch:
     that has just started may refuse what it allows a moment later.
     """
 
-    def __init__(self, settings: Settings, needs: Needs, fatal: Callable[[str], None]) -> None:
+    def __init__(
+        self, settings: Settings, needs: Needs, group: str | None, fatal: Callable[[str], None]
+    ) -> None:
+        """``group``: the one that is joined, if any."""
         self._settings = settings
         self._needs = needs
+        self._group = group
         self._fatal = fatal
         self._away_since: float | None = None
         self._said_at = 0.0
@@ -46,7 +50,7 @@ class BrokerWatch:
                     self._settings.client_options(), timeout=ROUND_SECONDS
                 ) as permissions:
                     while True:
-                        missing = await permissions.missing(self._needs, self._settings.app_id)
+                        missing = await permissions.missing(self._needs, self._group)
                         self._answered(missing)
                         await asyncio.sleep(ROUND_SECONDS)
             except (KafkaError, OSError, TimeoutError):

@@ -128,7 +128,7 @@ def run(settings: Settings) -> None:
         CollectorRegistry(),
         begun_with=topics,
         changed=start_again,
-        watch=BrokerWatch(settings, worker_needs(settings), exit_process).run,
+        watch=BrokerWatch(settings, worker_needs(settings), settings.app_id, exit_process).run,
     )
     process = FaustProcess(worker.faust)
     tune_interpreter()

@@ -249,6 +249,11 @@ def decode_taken_in(value: bytes) -> int | None:
     return int(value) if value.isdigit() and len(value) < 20 else None
 
 
+SERVED_AT_KEY = b"~served-at"
+"""The key, in each partition of ``agency-months``, of the address at which the worker that owns the
+partition is asked over HTTP. The newest stands; who reads it asks there whether it still holds."""
+
+
 def encode_agency_month(row: AgencyMonth) -> bytes:
     """Public JSON, see the module's docstring."""
     return orjson.dumps(

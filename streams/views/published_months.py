@@ -11,6 +11,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from datetime import date
 from functools import reduce
 from itertools import islice
 from typing import Any, NamedTuple
@@ -24,8 +25,9 @@ from streams.domain.indicators import Figures, report
 from streams.domain.ledger import Months
 from streams.kafka.compacted_view import CompactedView
 from streams.kafka.topic_ends import TopicEnds
-from streams.settings import Settings
+from streams.settings import AsOf, Settings
 from streams.state.codecs import (
+    SERVED_AT_KEY,
     UnreadableRowError,
     decode_agency_month,
     decode_agency_seen,
@@ -85,6 +87,8 @@ class PublishedMonths:
         """Partition → source topic (full name) → the newest mark."""
         self.version = 0
         """Another after every change of a row or a mark."""
+        self.served_at: dict[int, str] = {}
+        """Partition → the address of the worker that last had it, as it said itself."""
         self.view: CompactedView[tuple[int, bytes], bytes] = CompactedView(
             settings.client_options(),
             [self._topic],
@@ -161,6 +165,13 @@ class PublishedMonths:
         """The latest day of any agency's accepted submission or processing step."""
         return reduce(later, self.seen().values(), NOT_SEEN).day
 
+    def as_of(self, setting: AsOf, today: int) -> int:
+        """The day (an ordinal) that an as-of setting stands for."""
+        if isinstance(setting, date):
+            return setting.toordinal()
+        latest = self.latest_day() if setting == "latest" else None
+        return today if latest is None else latest
+
     def figures(
         self, reference: ReferenceData, definition: str, period: PeriodKind, as_of: int
     ) -> list[Figures]:
@@ -193,6 +204,11 @@ class PublishedMonths:
     def _change(self, key: tuple[int, bytes], old: bytes | None, new: bytes | None) -> None:
         self.version += 1
         partition, name = key
+        if name == SERVED_AT_KEY:
+            self.served_at.pop(partition, None)
+            if new is not None:
+                self.served_at[partition] = new.decode("utf-8", "backslashreplace")
+            return
         row = split_agency_month_key(name)
         if row is None:
             topic = split_taken_in_key(name)

@@ -1,7 +1,7 @@
 """The figures as the API and the reports print them: one shape for every reader.
 
 Ratios are unrounded numbers, the float nearest to the exact fraction; a share without a
-denominator is null, never 0. The shape is section 6 of the contract.
+denominator is null, never 0. The shape is in :mod:`streams.views.answers`.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from fractions import Fraction
 from typing import Any
 
 from streams.domain.calendar import Period, PeriodKind, period_of
-from streams.domain.dossier import CHANNELS
 from streams.domain.indicators import NATIONAL, Counts, Figures
-from streams.domain.targets import GROUP_OF, INDICATORS
+from streams.domain.targets import GROUP_OF, Gap, Indicator
 from streams.state.partition import NOT_SEEN, Seen
+from streams.views.answers import Channels, IndicatorsAnswer, Ratios, Row, TargetAnswer
 from streams.views.behind import Ends
 from streams.views.published_months import PublishedMonths
 from streams.views.reference_data import ReferenceData
@@ -28,7 +28,7 @@ def report_json(
     kind: PeriodKind,
     as_of: int,
     ends: Ends | None,
-) -> dict[str, Any]:
+) -> IndicatorsAnswer:
     """The whole answer. ``KeyError`` for a definition that is not in ``DEFINITIONS``.
 
     ``ends`` is how far the brokers were shortly before (:meth:`streams.views.behind.Behind.ends`).
@@ -46,7 +46,7 @@ def answer_json(
     behind: int | None,
     seen: Mapping[str, Seen],
     reference: ReferenceData,
-) -> dict[str, Any]:
+) -> IndicatorsAnswer:
     """An answer with some rows, in the order given."""
     return {
         "as_of": _day(period.end),
@@ -58,7 +58,7 @@ def answer_json(
     }
 
 
-def flat_rows(answer: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def flat_rows(answer: IndicatorsAnswer) -> Iterator[dict[str, Any]]:
     """The rows of an answer as a table has them: one value a column, each with what it is about."""
     period = answer["period"]
     about = {
@@ -84,7 +84,7 @@ def flat(row: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return found
 
 
-def _row(figures: Figures, last_event_at: str | None) -> dict[str, Any]:
+def _row(figures: Figures, last_event_at: str | None) -> Row:
     counts = figures.counts
     return {
         "scope": figures.scope,
@@ -96,7 +96,7 @@ def _row(figures: Figures, last_event_at: str | None) -> dict[str, Any]:
         "dossiers_processed": counts.dossiers_processed,
         "dossiers_processed_online": counts.dossiers_processed_online,
         "online_processed_ratio": _share(*counts.fraction("online_processed")),
-        "dossiers_submitted": dict(zip(CHANNELS, counts.submitted, strict=True)),
+        "dossiers_submitted": _channels(counts.submitted),
         "on_time_ratio": _share(counts.on_time, counts.due),
         "level4_of_eligible": _share(counts.eligible_level4, counts.eligible),
         "level34_of_listed": _share(counts.level34, counts.listed),
@@ -104,23 +104,38 @@ def _row(figures: Figures, last_event_at: str | None) -> dict[str, Any]:
         "previous_year": _ratios(figures.previous_year),
         "previous_period": _ratios(figures.previous_period),
         "targets": {
-            indicator: {
-                "ratio": _number(gap.target),
-                "shortfall": _number(gap.shortfall),
-                "missing": gap.missing,
-                "behind_pace": _number(gap.behind_pace),
-            }
-            for indicator, gap in figures.gaps.items()
+            "services_with_dossiers": _target(figures.gaps["services_with_dossiers"]),
+            "online_processed": _target(figures.gaps["online_processed"]),
         },
-        "rank": dict(figures.ranks),
+        "rank": {
+            "services_with_dossiers": figures.ranks["services_with_dossiers"],
+            "online_processed": figures.ranks["online_processed"],
+        },
         "last_event_at": last_event_at,
     }
 
 
-def _ratios(counts: Counts | None) -> dict[str, float | None]:
+def _channels(submitted: tuple[int, int, int]) -> Channels:
+    online, in_person, postal = submitted
+    return {"online": online, "in_person": in_person, "postal": postal}
+
+
+def _target(gap: Gap) -> TargetAnswer:
     return {
-        f"{indicator}_ratio": None if counts is None else _share(*counts.fraction(indicator))
-        for indicator in INDICATORS
+        "ratio": _number(gap.target),
+        "shortfall": _number(gap.shortfall),
+        "missing": gap.missing,
+        "behind_pace": _number(gap.behind_pace),
+    }
+
+
+def _ratios(counts: Counts | None) -> Ratios:
+    def ratio(indicator: Indicator) -> float | None:
+        return None if counts is None else _share(*counts.fraction(indicator))
+
+    return {
+        "services_with_dossiers_ratio": ratio("services_with_dossiers"),
+        "online_processed_ratio": ratio("online_processed"),
     }
 
 

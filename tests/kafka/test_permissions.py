@@ -18,6 +18,7 @@ from streams.kafka.broker import free_port
 from streams.kafka.permissions import Permissions, Right
 from streams.kafka.topics import TopicSpec, create_missing, partition_counts
 from streams.runtime.process import worker_needs
+from streams.runtime.web import web_needs
 from streams.settings import Settings
 from tests.conftest import Broker
 from tests.kafka.secured import PASSWORDS, SecuredKafka
@@ -202,3 +203,37 @@ async def test_who_may_do_everything_lacks_nothing(broker: Broker, topic_prefix:
             assert await permissions.missing(needs, "nobody") == []
             assert await permissions.hidden(needs) == set()
     assert topics[0] not in await partition_counts(broker.client_options)
+
+
+def test_a_reader_for_the_public_needs_to_read_three_topics_and_to_describe_the_others(
+    office: Office, tmp_path: Path
+) -> None:
+    office.create_topics()
+    needs = web_needs(office.settings)
+    reads = {topic for topic, rights in needs.items() if rights == (Right.READ,)}
+    assert reads == {office.settings.topic(n) for n in ("agency-months", "agencies", "targets")}
+    (last, *others) = sorted(needs)
+    for topic in others:
+        for right in needs[topic]:
+            office.kafka.allow(office.user, right.acl, "topic", topic)
+    refused = office.hoso("web")
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    (right,) = needs[last]
+    assert refused.stderr == f"error: not allowed to {right.verb} topic {last}: ACL {right.acl}\n"
+    office.kafka.allow(office.user, right.acl, "topic", last)
+
+    async def serves() -> None:
+        reader = WorkerProcess("web", office.environment, tmp_path, "web")
+        try:
+            await reader.ready()
+            answer = await reader.json("/api/v1/indicators")
+            assert answer["behind"] == 0
+            assert [row["scope"] for row in answer["rows"]] == [
+                "national", "ministries", "provinces"
+            ]  # fmt: skip
+            assert await reader.stop() == 0
+        finally:
+            if reader.alive:
+                reader.kill()
+
+    asyncio.run(serves())

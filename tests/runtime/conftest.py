@@ -16,5 +16,5 @@ async def site(broker: Broker, topic_prefix: str, tmp_path: Path) -> AsyncIterat
     """Everything a test needs, ended with it; workers' logs are shown when it fails."""
     async with Site(broker, topic_prefix, tmp_path) as found:
         yield found
-        for worker in found.workers:
+        for worker in found.workers + found.readers:
             print(f"---- {worker.name}\n{worker.log[-8000:]}")  # noqa: T201

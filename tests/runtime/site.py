@@ -44,16 +44,18 @@ async def eventually(
 
 
 class WorkerProcess:
-    """``hoso worker`` in a process of its own."""
+    """``hoso worker``, or ``hoso web``, in a process of its own."""
 
-    def __init__(self, name: str, environment: Mapping[str, str], directory: Path) -> None:
+    def __init__(
+        self, name: str, environment: Mapping[str, str], directory: Path, command: str = "worker"
+    ) -> None:
         self.name = name
         self.port = int(environment["HOSO_WEB_PORT"])
         self._log = directory / f"{name}.log"
         self.started = time.monotonic()
         with self._log.open("ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "streams", "worker"],
+                [sys.executable, "-m", "streams", command],
                 cwd=_ROOT,
                 env={**os.environ, **environment},
                 stdin=subprocess.DEVNULL,
@@ -146,6 +148,7 @@ class Site:
         self.app_id = prefix.rstrip(".")
         self.directory = directory
         self.workers: list[WorkerProcess] = []
+        self.readers: list[WorkerProcess] = []
         self._producer: AIOKafkaProducer | None = None
 
     def topic(self, name: str) -> str:
@@ -164,9 +167,9 @@ class Site:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for worker in self.workers:
-            if worker.alive:
-                worker.kill()
+        for process in self.workers + self.readers:
+            if process.alive:
+                process.kill()
         if self._producer is not None:
             await self._producer.stop()
 
@@ -239,7 +242,18 @@ class Site:
 
     def worker(self, **settings: str) -> WorkerProcess:
         """Start a worker; ``settings`` are environment variables without their prefix."""
-        name = f"worker-{len(self.workers)}"
+        worker = self._process("worker", len(self.workers), settings)
+        self.workers.append(worker)
+        return worker
+
+    def web(self, **settings: str) -> WorkerProcess:
+        """Start a ``hoso web``, which is in no group."""
+        reader = self._process("web", len(self.readers), settings)
+        self.readers.append(reader)
+        return reader
+
+    def _process(self, command: str, number: int, settings: Mapping[str, str]) -> WorkerProcess:
+        name = f"{command}-{number}"
         given = {
             "brokers": self.broker.bootstrap,
             "topic_prefix": self.prefix,
@@ -250,9 +264,7 @@ class Site:
             **settings,
         }
         environment = {f"HOSO_{setting.upper()}": value for setting, value in given.items()}
-        worker = WorkerProcess(name, environment, self.directory)
-        self.workers.append(worker)
-        return worker
+        return WorkerProcess(name, environment, self.directory, command)
 
     @property
     def alive(self) -> list[WorkerProcess]:

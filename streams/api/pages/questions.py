@@ -10,7 +10,7 @@ from datetime import date
 from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlencode
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from streams.api.queries import IndicatorsQuery, day_of_text
 
@@ -61,7 +61,11 @@ def _day_or_blank(text: object) -> date | None:
     return None if text == "" else day_of_text(text)
 
 
-_Day = Annotated[date | None, BeforeValidator(_day_or_blank)]
+_Day = Annotated[
+    date | None,
+    BeforeValidator(_day_or_blank),
+    WithJsonSchema({"anyOf": [{"type": "string", "format": "date"}, {"const": ""}]}),
+]
 
 
 class PageQuery(IndicatorsQuery):
@@ -90,7 +94,7 @@ class ScoreboardQuery(PageQuery):
     )
     """Whose rows; national: all."""
     sort: ScoreboardSort = Field("services_with_dossiers", description=_one_of(_SCOREBOARD_SORTS))
-    limit: Annotated[int, BeforeValidator(_count), Field(ge=1)] | None = Field(
+    limit: Annotated[int, Field(ge=1, le=9999), BeforeValidator(_count)] | None = Field(
         None, description="a number from 1 to 9999"
     )
     """So many agencies of each kind at most."""

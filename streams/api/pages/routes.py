@@ -51,7 +51,7 @@ from streams.views.spreadsheet import csv_lines
 
 logger = logging.getLogger(__name__)
 
-AskAgency = Callable[[web.Request, str, Mapping[str, str]], Awaitable[dict[str, Any]]]
+AskAgency = Callable[[web.Request, str, Mapping[str, str]], Awaitable[Mapping[str, Any]]]
 """Asks whoever owns an agency: ``(request, path, question)``. Raises ``NotReadyError``."""
 Q = TypeVar("Q", bound=PageQuery)
 
@@ -440,7 +440,7 @@ class Pages:
         found: _Snapshot,
         row: Row,
         services: list[dict[str, Any]] | None,
-        rejected: dict[str, Any] | None,
+        rejected: Mapping[str, Any] | None,
         points: Iterable[Any],
     ) -> _Made:
         counts, state = row.figures.counts, found.state
