@@ -19,7 +19,8 @@ from streams.cli.playing import play
 from streams.cli.running import load_settings, prepare_topics, run
 from streams.cli.sending import Outbox
 from streams.cli.simulate import scenario_named
-from streams.cli.terminal import progress, say, say_json
+from streams.cli.terminal import progress, say, say_json, say_large
+from streams.cli.worker import refuse_taken
 from streams.domain.calendar import ZONE
 from streams.settings import Settings
 from streams.simulator import SCENARIOS, Remembering, Scenario, Succession
@@ -60,22 +61,28 @@ class _Outcome:
     type=click.FloatRange(min=0, min_open=True),
     help="Records a second.  [default: as fast as possible]",
 )
-def demo(scenario: Scenario, headless: bool, form: str, rate: float | None) -> None:
+@click.option(
+    "--no-browser", is_flag=True, help="Open no browser on the page; its address is printed."
+)
+def demo(
+    scenario: Scenario, headless: bool, form: str, rate: float | None, no_browser: bool
+) -> None:
     """Show everything at work, with nothing to set up.
 
-    Starts the embedded broker and a worker, plays the scenario through them, and prints each
-    published figure beside the measured one. Exit code 0 if all agree, 1 if not.
+    Starts the embedded broker and a worker with its page, plays the scenario through them, and
+    prints each published figure beside the measured one. Exit code 0 if all agree, 1 if not.
 
-    On a terminal it then plays the scenario live and shows the figures as they move, until Ctrl-C;
-    --headless ends before that. Whatever was started is stopped, and nothing is kept.
-    HOSO_BROKERS is not used; HOSO_PARTITIONS, HOSO_DEFINITION and HOSO_AS_OF are.
+    Then it streams a live day into the same page, until Ctrl-C; --headless ends before that.
+    Whatever was started is stopped, and nothing is kept. HOSO_BROKERS is not used; HOSO_WEB_PORT,
+    HOSO_PARTITIONS, HOSO_DEFINITION and HOSO_AS_OF are.
     """
-    stays = not headless and form == "table" and sys.stdout.isatty()
+    stays = not headless and form == "table"
     if scenario.total is None and not stays:
         raise click.UsageError(f"the scenario {scenario.name} has no end to compare figures at")
     outcome = _Outcome()
     try:
-        run(_demo(_settings(), Remembering(scenario), rate, form, stays, outcome))
+        opens = stays and not no_browser
+        run(_demo(_settings(), Remembering(scenario), rate, form, stays, opens, outcome))
     except KeyboardInterrupt:
         if outcome.agreed is None:
             raise
@@ -93,10 +100,13 @@ def _settings() -> Settings:
         replication=1,
         create_topics=True,
         web_host="127.0.0.1",
-        web_port=6066,
     )
     changes: dict[str, object] = {}
-    if not _is_free(usual.web_host, usual.web_port):
+    if not usual.web_port:
+        changes["web_port"] = free_port()
+    elif "web_port" in usual.model_fields_set:
+        refuse_taken(usual)
+    elif not _is_free(usual.web_host, usual.web_port):
         changes["web_port"] = free_port()
     if "HOSO_AS_OF" not in os.environ:
         # A scenario of the past, seen from today, would leave /metrics empty.
@@ -121,10 +131,11 @@ async def _demo(
     rate: float | None,
     form: str,
     stays: bool,
+    opens: bool,
     outcome: _Outcome,
 ) -> None:
     from streams.cli.demo_checks import as_json, measured, print_table
-    from streams.cli.demo_live import watch
+    from streams.cli.demo_live import open_page, watch
     from streams.cli.demo_worker import WorkerProcess
     from streams.cli.questions import open_register
     from streams.kafka.broker import EmbeddedBroker
@@ -134,11 +145,15 @@ async def _demo(
         settings = settings.model_copy(update={"brokers": broker.bootstrap})
         await prepare_topics(settings)
         worker = stack.enter_context(WorkerProcess(settings))
-        if stays:
-            say(f"broker at {broker.bootstrap}, worker at {worker.url}", err=True)
         session = await stack.enter_async_context(
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30))
         )
+        if stays:
+            say(f"broker at {broker.bootstrap}", err=True)
+            say_large("The figures, as they move", f"{worker.url}/", err=True)
+        if opens:
+            opening = asyncio.create_task(open_page(worker, session))
+            stack.callback(opening.cancel)
         started = time.monotonic()
         if scenario.total is not None:
             events = await _play_to_the_end(settings, scenario, rate, worker, session)
@@ -159,6 +174,7 @@ async def _demo(
         else:
             outcome.agreed = True
         if stays:
+            say_large("The figures, live", f"{worker.url}/", err=True)
             live: Scenario = scenario
             pace = rate
             if scenario.total is not None:

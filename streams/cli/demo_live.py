@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+import webbrowser
 from collections import deque
 from datetime import date, datetime
 
@@ -27,6 +28,7 @@ from streams.views.published_months import PublishedMonths
 from streams.views.reference_data import ReferenceData
 
 _REFRESH_SECONDS = 1.0
+_OPEN_TRIES = 60
 _RATE_SECONDS = 10.0  # events a second are an average over the last of these
 
 
@@ -49,7 +51,11 @@ async def watch(
     async with Outbox(settings) as outbox:
         playing = asyncio.create_task(play(scenario, outbox, rate, advance))
         try:
-            with Live("…", console=out(), auto_refresh=False) as live:
+            console = out()
+            while not console.is_terminal and not playing.done():  # the page shows it all
+                worker.check()
+                await asyncio.wait({playing}, timeout=_REFRESH_SECONDS)
+            with Live("…", console=console, auto_refresh=False) as live:
                 marks: deque[tuple[float, int]] = deque()
                 while not playing.done():
                     worker.check()
@@ -68,6 +74,22 @@ async def watch(
         finally:
             playing.cancel()
             await asyncio.wait({playing})
+
+
+async def open_page(worker: WorkerProcess, session: aiohttp.ClientSession) -> None:
+    """Open a browser on the page once it is there, if there is a browser with a window."""
+    try:
+        browser = webbrowser.get()
+    except webbrowser.Error:
+        return
+    if type(browser) is webbrowser.GenericBrowser:  # it would take over the terminal
+        return
+    for _ in range(_OPEN_TRIES):
+        status, _ = await get_json(session, f"{worker.url}/healthz")
+        if status:
+            await asyncio.to_thread(browser.open, f"{worker.url}/")
+            return
+        await asyncio.sleep(_REFRESH_SECONDS)
 
 
 def _speed(marks: deque[tuple[float, int]]) -> float:
@@ -107,6 +129,7 @@ def _screen(
         table,
         met,
         f"{sent:,} events sent, {speed:,.0f} a second processed, {behind} waiting",
+        f"page     {worker.url}/",
         f"metrics  {worker.url}/metrics",
         f"API      {worker.url}/api/v1/indicators",
         Text("Ctrl-C ends", style="dim"),

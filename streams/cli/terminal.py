@@ -18,6 +18,7 @@ from typing import Any
 import click
 from rich.console import Console
 from rich.measure import Measurement
+from rich.panel import Panel
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -51,6 +52,17 @@ def say(*lines: str, err: bool = False) -> None:
     """Print each of ``lines`` as a line of its own, to stdout or stderr."""
     for line in lines:
         click.echo(plain(line), err=err)
+
+
+def say_large(title: str, address: str, err: bool = False) -> None:
+    """Print an address that nobody overlooks: in a box on a terminal, else on a line."""
+    stream = sys.stderr if err else sys.stdout
+    if not stream.isatty():
+        say(f"{title}: {address}", err=err)
+        return
+    text = Text(f"{plain(title)}\n\n", justify="center")
+    text.append(plain(address), style="bold underline")
+    _Console(file=stream).print(Panel.fit(text, padding=(1, 8), border_style="green"))
 
 
 def json_text(value: Any, indent: int | None = None) -> str:

@@ -8,18 +8,22 @@ import io
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
 from streams.cli.demo_worker import Intake, WorkerProcess
+from streams.domain.calendar import ZONE
 from streams.kafka.broker import free_port
 from streams.settings import load
 from streams.simulator import SCENARIOS
@@ -80,7 +84,7 @@ def test_a_figure_that_differs_is_shown_and_exits_1(
     hoso: Hoso, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(SCENARIOS, "wrong", Wrong)
-    result = hoso("demo", "--scenario", "wrong")
+    result = hoso("demo", "--scenario", "wrong", "--headless")
     assert (result.exit_code, result.stderr) == (1, "")
     assert "1 of 2 figures agree; 878 events in " in result.stdout
     (line,) = [line for line in result.stdout.splitlines() if "differs" in line]
@@ -165,10 +169,12 @@ def test_on_a_terminal_the_demo_goes_on_live_until_ctrl_c() -> None:
     environment = os.environ | {"TERM": "xterm", "COLUMNS": "160", "LINES": "50"}
     try:
         with demo_process(
-            "--scenario", "example",
+            "--scenario", "example", "--no-browser",
             stdin=terminal, stdout=terminal, stderr=terminal, env=environment,
         ) as (process, _):  # fmt: skip
+            wait_for(lambda: shows(b"The figures, as they move"), 60)
             wait_for(lambda: shows(b"figures agree"), 60)
+            wait_for(lambda: shows(b"The figures, live"))
             wait_for(lambda: shows(b"year to "))
             wait_for(lambda: shows("Cả nước".encode()))
             wait_for(lambda: shows(b"/metrics"))
@@ -178,6 +184,56 @@ def test_on_a_terminal_the_demo_goes_on_live_until_ctrl_c() -> None:
     finally:
         os.close(control)
         os.close(terminal)
+
+
+def test_the_page_is_opened_and_shows_the_record_and_then_the_live_day(tmp_path: Path) -> None:
+    """Also where nobody looks at a terminal: it streams until it is told to end."""
+    port, opened = free_port(), tmp_path / "opened"
+    browser = tmp_path / "browser"
+    browser.write_text(f"#!/bin/sh\necho $1 >> {opened}\n")
+    browser.chmod(0o755)
+    environment = os.environ | {"HOSO_WEB_PORT": str(port), "BROWSER": f"{browser} %s &"}
+    address = f"http://127.0.0.1:{port}/"
+    said = tmp_path / "said"
+
+    def get(path: str) -> str:
+        try:
+            with urllib.request.urlopen(f"{address}{path}", timeout=5) as answer:
+                return str(answer.read().decode())
+        except OSError:
+            assert process.poll() is None
+            return ""
+
+    def as_of() -> str:
+        return str(json.loads(get("api/v1/indicators") or "{}").get("as_of"))
+
+    with (
+        said.open("w") as errors,
+        demo_process(
+            "--scenario", "example", stdout=subprocess.PIPE, stderr=errors, env=environment
+        ) as (process, _),
+    ):
+        wait_for(lambda: "Cơ quan H26" in get(""))
+        wait_for(lambda: f"The figures, live: {address}\n" in said.read_text())
+        wait_for(lambda: as_of() == datetime.now(ZONE).date().isoformat())
+        wait_for(opened.exists)
+        os.kill(process.pid, signal.SIGINT)
+        told, _ = process.communicate(timeout=30)
+        assert process.returncode == 0
+    assert opened.read_text() == f"{address}\n"
+    assert "figures agree" in told
+    assert f"The figures, as they move: {address}\n" in said.read_text()
+
+
+def test_a_taken_port_that_was_asked_for_is_named(
+    hoso: Hoso, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        monkeypatch.setenv("HOSO_WEB_PORT", str(port))
+        result = hoso("demo", "--headless")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith(f"error: cannot listen on 127.0.0.1:{port} (HOSO_WEB_HOST")
 
 
 # The report
