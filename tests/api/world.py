@@ -133,7 +133,7 @@ class World:
         return Worker.as_of(self)  # type: ignore[arg-type]
 
     def application(self) -> web.Application:
-        return WebServer(self.view, scrape=self.view.scrape, lambda: self.clock()).application()
+        return WebServer(self.view, lambda: self.clock(), self.view.scrape).application()
 
     def state_text(self) -> str:
         """The state metrics as text."""
