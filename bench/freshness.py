@@ -100,24 +100,37 @@ async def stream(bootstrap: str, workload: Workload, rate: int) -> Sent:
 
 def freshness(rate: int, seconds: float, pause: float) -> dict[str, Any]:
     """Measure; raises ValueError when a figure is wrong or the rate was not reached."""
-    # What is live is of today: a working day's dossiers, and steps that follow at once.
-    workload = make(int(rate * (seconds + WARM_UP_SECONDS)), minutes=600, hours=4)
-    nothing: list[Event] = []
+    workload = live(rate, seconds)
     with fresh_broker() as bootstrap:
-        asyncio.run(load(bootstrap, workload._replace(events=nothing)))
+        asyncio.run(load(bootstrap, workload._replace(events=list[Event]())))
         worker = Worker(bootstrap)
         try:
             worker.wait_ready()
             worker.wait_taken_in(len(workload.reference))
-            with Scraper(worker.port, pause) as scraper:
-                began = time.monotonic()
-                sent = asyncio.run(stream(bootstrap, workload, rate))
-                took = time.monotonic() - began
-                worker.wait_taken_in(len(workload.events) + len(workload.reference))
-                scrapes = scraper.stop()
-            wrong = differences(counted_by(worker), workload.by_agency)
+            return measured(bootstrap, worker, workload, rate, pause, len(workload.reference))
         finally:
             worker.stop()
+
+
+def live(rate: int, seconds: float) -> Workload:
+    """What is live is of today: a working day's dossiers, and steps that follow at once."""
+    return make(int(rate * (seconds + WARM_UP_SECONDS)), minutes=600, hours=4)
+
+
+def measured(
+    bootstrap: str, worker: Worker, workload: Workload, rate: int, pause: float, before: int
+) -> dict[str, Any]:
+    """Stream the workload's events to a worker that has processed ``before`` records.
+
+    Raises ValueError when a figure is wrong or the rate was not reached.
+    """
+    with Scraper(worker.port, pause) as scraper:
+        began = time.monotonic()
+        sent = asyncio.run(stream(bootstrap, workload, rate))
+        took = time.monotonic() - began
+        worker.wait_taken_in(len(workload.events) + before)
+        scrapes = scraper.stop()
+    wrong = differences(counted_by(worker), workload.by_agency)
     if wrong:
         raise ValueError(f"the worker counted wrong: {wrong[0]}")
     reached = len(workload.events) / took

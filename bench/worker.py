@@ -20,7 +20,7 @@ from streams.kafka.broker import die_with_parent, free_port
 
 
 class Worker:
-    """A hoso worker as a process of its own, with a fresh identity."""
+    """A hoso worker, or another ``command`` that serves, as a process with a fresh identity."""
 
     def __init__(
         self,
@@ -28,13 +28,14 @@ class Worker:
         store: str = "memory",
         app_id: str | None = None,
         directory: tempfile.TemporaryDirectory[str] | None = None,
+        command: str = "worker",
     ) -> None:
         self.port = free_port()
         self.app_id = app_id or f"bench-{os.getpid()}-{self.port}"
         self.directory = directory or tempfile.TemporaryDirectory(prefix="hoso-bench-")
         self.log = Path(self.directory.name) / "worker.log"
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "streams", "worker"],
+            [sys.executable, "-m", "streams", command],
             env={
                 **os.environ,
                 "HOSO_BROKERS": bootstrap,
