@@ -26,9 +26,8 @@ async def services(process: WorkerProcess) -> dict[str, tuple[int, Any]]:
 
 
 async def all_answered(processes: Sequence[WorkerProcess]) -> bool:
-    return all(
-        status == 200 for process in processes for status, _ in (await services(process)).values()
-    )
+    answers = [await services(process) for process in processes]
+    return all(status == 200 for each in answers for status, _ in each.values())
 
 
 async def test_figures_and_services_come_from_whoever_has_them_and_outlive_any_worker(
