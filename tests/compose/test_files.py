@@ -49,7 +49,7 @@ def test_the_schema_would_find_a_mistake() -> None:
 
 def test_has_every_part() -> None:
     assert set(SERVICES) == {
-        *("kafka", "topics", "worker", "portals", "prometheus", "alertmanager", "grafana")
+        *("kafka", "topics", "worker", "web", "portals", "prometheus", "alertmanager", "grafana")
     }
     assert SERVICES["portals"]["profiles"] == ["demo"]
     assert [name for name, service in SERVICES.items() if "profiles" in service] == ["portals"]
@@ -292,7 +292,9 @@ def test_the_workers_port_is_one_everywhere() -> None:
     (discovery,) = compose["scrape_configs"][0]["dns_sd_configs"]
     assert discovery["names"] == ["worker"]
     assert discovery["port"] == 6066
-    assert SERVICES["worker"]["ports"] == ["127.0.0.1:6066-6075:6066"]
+    assert SERVICES["worker"]["ports"] == ["127.0.0.1:6070-6079:6066"]
+    assert SERVICES["web"]["ports"] == ["127.0.0.1:6066-6069:6066"]
+    assert ":6066/readyz" in SERVICES["web"]["healthcheck"]["test"][-1]
     assert ":6066/healthz" in SERVICES["worker"]["healthcheck"]["test"][-1]
     assert "EXPOSE 6066" in (ROOT / "Dockerfile").read_text("utf-8")
 
