@@ -6,26 +6,29 @@ from grafana.src.expressions import (
     INDICATORS,
     NOW,
     OVER_TIME,
-    RATIO,
     Indicator,
+    alike,
+    beside,
+    course,
     denominator,
-    met,
     missing,
     numerator,
     pace,
-    ratio,
-    series,
+    rejections,
+    seen,
+    share,
     shortfall,
-    state,
     target,
 )
-from grafana.src.nation import NAMES
+from grafana.src.nation import JUDGED, LAST_YEAR_PERIOD, NAMES, NOT_JUDGED, beside_the_share, joined
 from grafana.src.panels import (
     COUNT,
-    DURATION,
-    MET,
-    ON_COURSE,
-    RATE,
+    COURSES,
+    DAYS,
+    HOURS,
+    MINUTE,
+    MINUTES,
+    POINTS,
     Column,
     Figures,
     Graph,
@@ -34,7 +37,9 @@ from grafana.src.panels import (
     Query,
     Table,
 )
-from grafana.src.texts import CHANNELS, LAST_YEAR, PERIODS, TARGET, Text
+from grafana.src.status import STATUS
+from grafana.src.texts import CHANNELS, LAST_YEAR, PACE, PERIODS, SHORT, TARGET, Text
+from grafana.src.texts import NOW as NOW_NAME
 from streams.metrics import catalogue as metrics
 
 TITLE = Text("Cơ quan", "Agency")
@@ -43,122 +48,115 @@ DESCRIPTION = Text(
     "One agency: both shares with target and pace, channels, on time, services, rejected events.",
 )
 
-_WHO = {"agency": "$agency"}
-_PACE = Text("Tiến độ cần có", "Pace")
-_NOW = Text("Hiện nay", "Now")
+_WHO = {"scope": "$agency"}
+_SENDER = {"agency": "$agency"}
+_NO_SHARE = Text("không có tỷ lệ, xem dòng đầu trang", "no share, see the first line")
 
 
 def _figures(indicator: Indicator) -> Figures:
+    own = alike(share(indicator, **_WHO))
     return Figures(
         NAMES[indicator],
         Text(
-            "Tỷ lệ trong kỳ của cơ quan đã chọn, mục tiêu của năm, và cùng kỳ năm trước.",
-            "The agency's share in the period, the year's target, and the same day last year.",
+            "Tỷ lệ trong kỳ của cơ quan đã chọn, mục tiêu, và cùng kỳ năm trước. "
+            + JUDGED[indicator].vi,
+            "The agency's share in the period, the target, and the same day last year. "
+            + JUDGED[indicator].en,
         ),
-        [
-            Query(ratio(indicator, **_WHO), _NOW),
-            Query(target(indicator, **_WHO), TARGET),
-            Query(ratio(indicator, NOW, "${period}_last_year", **_WHO), LAST_YEAR),
-        ],
-        width=8,
+        [Query(own, NOW_NAME), *beside_the_share(indicator, own, **_WHO)],
+        width=12,
+        nothing=_NO_SHARE,
     )
 
 
 def _state(indicator: Indicator) -> Figures:
-    share, aim = ratio(indicator, **_WHO), target(indicator, **_WHO)
     return Figures(
-        Text(f"Đạt mục tiêu? {NAMES[indicator].vi}", f"At the target? {NAMES[indicator].en}"),
-        Text(
-            "Tỷ lệ trong kỳ có bằng hoặc cao hơn mục tiêu.",
-            "Whether the share is at the target or above.",
-        ),
-        [Query(met(share, aim), NAMES[indicator])],
+        Text(f"Trạng thái: {SHORT[indicator].vi}", f"State: {SHORT[indicator].en}"),
+        joined(NAMES[indicator], JUDGED[indicator]),
+        [Query(course(indicator, **_WHO), NAMES[indicator])],
         COUNT,
-        MET,
+        COURSES[indicator],
         width=4,
+        named=False,
+        nothing=NOT_JUDGED[indicator],
     )
 
 
 def _short(indicator: Indicator) -> Figures:
-    share, aim = ratio(indicator, **_WHO), target(indicator, **_WHO)
     return Figures(
-        Text(
-            f"Còn thiếu (điểm phần trăm): {NAMES[indicator].vi}",
-            f"Shortfall (points): {NAMES[indicator].en}",
+        Text(f"Còn thiếu: {SHORT[indicator].vi}", f"Short: {SHORT[indicator].en}"),
+        joined(
+            NAMES[indicator],
+            Text("Mục tiêu trừ tỷ lệ; 0 nếu đã đạt.", "Target less share; 0 where it is met."),
+            JUDGED[indicator],
         ),
-        Text("Mục tiêu trừ tỷ lệ; 0 nếu đã đạt.", "Target less share; 0 where it is met."),
-        [Query(shortfall(share, aim), Text("điểm", "points"))],
+        [Query(shortfall(indicator, **_WHO), NAMES[indicator])],
+        POINTS,
         width=4,
+        named=False,
+        nothing=NOT_JUDGED[indicator],
     )
 
 
 def _missing(indicator: Indicator) -> Figures:
+    of = alike(denominator(indicator, **_WHO))
     return Figures(
+        Text(f"Số lượng: {NAMES[indicator].vi}", f"Counts: {NAMES[indicator].en}"),
         Text(
-            f"Còn thiếu (số lượng): {NAMES[indicator].vi}",
-            f"Missing (counts): {NAMES[indicator].en}",
-        ),
-        Text(
-            "Số dịch vụ hoặc hồ sơ cần thêm để đạt mục tiêu, và tử số, mẫu số hiện nay.",
-            "How many more services or dossiers would meet the target; numerator, denominator now.",
+            "Tử số và mẫu số hiện nay, và số dịch vụ hoặc hồ sơ cần thêm để đạt mục tiêu.",
+            "Numerator and denominator now, and how many more services or dossiers would meet the "
+            "target.",
         ),
         [
-            Query(missing(indicator, **_WHO), Text("còn thiếu", "missing")),
-            Query(numerator(indicator, **_WHO), Text("có", "counted")),
-            Query(denominator(indicator, **_WHO), Text("trên", "of")),
+            Query(f"{alike(numerator(indicator, **_WHO))} and on () {of}", Text("có", "counted")),
+            Query(of, Text("trên", "of")),
+            Query(beside(of, missing(indicator, **_WHO)), Text("còn thiếu", "missing")),
         ],
         COUNT,
         width=12,
+        nothing=_NO_SHARE,
     )
 
 
 def _graph(indicator: Indicator) -> Graph:
     queries = [
-        Query(ratio(indicator, OVER_TIME, **_WHO), NAMES[indicator]),
-        Query(target(indicator, OVER_TIME, **_WHO), TARGET),
-        Query(ratio(indicator, OVER_TIME, "${period}_last_year", **_WHO), LAST_YEAR),
+        Query(share(indicator, OVER_TIME, **_WHO), NAMES[indicator], "agency"),
+        Query(target(indicator, OVER_TIME, **_WHO), TARGET, "target"),
     ]
     if indicator == "services_with_dossiers":
-        queries.append(Query(pace(OVER_TIME, **_WHO), _PACE))
+        queries.append(Query(pace(indicator, OVER_TIME, **_WHO), PACE, "pace"))
+    before = share(indicator, OVER_TIME, LAST_YEAR_PERIOD, **_WHO)
+    queries.append(Query(before, LAST_YEAR, "last_year"))
     return Graph(
         NAMES[indicator],
         Text(
-            "Tỷ lệ theo thời gian, mục tiêu và năm trước. Tiến độ (chỉ với kỳ năm): đường thẳng "
-            "từ 0 ngày 1/1 đến mục tiêu ngày 31/12; với hồ sơ, tiến độ chính là mục tiêu.",
-            "The share over time, target and last year. Pace (for the year only): a straight line "
-            "from 0 on 1 January to the target on 31 December; for dossiers it is the target.",
+            "Tỷ lệ theo thời gian, mục tiêu và năm trước. " + JUDGED[indicator].vi,
+            "The share over time, target and last year. " + JUDGED[indicator].en,
         ),
         queries,
-    )
-
-
-def _course() -> Figures:
-    share = ratio("services_with_dossiers", **_WHO)
-    return Figures(
-        Text("Kịp tiến độ?", "On course?"),
-        Text(
-            "Dịch vụ có hồ sơ: tỷ lệ so với đường thẳng từ 0 đến mục tiêu của năm. Chỉ với kỳ năm.",
-            "Services: the share against the line from 0 to the year's target. Year only.",
-        ),
-        [
-            Query(met(share, pace(**_WHO)), NAMES["services_with_dossiers"]),
-        ],
-        COUNT,
-        ON_COURSE,
-        width=8,
+        daily=True,
     )
 
 
 def _fresh() -> Figures:
+    heard = f"max({seen(metrics.LAST_EVENT, **_SENDER)})"
+    ago = f"(time() - {heard})"
+    name = Text("cách đây", "ago")
     return Figures(
-        Text("Sự kiện cuối cách đây", "Last event ago"),
+        Text("Sự kiện cuối cùng", "Last event"),
         Text(
-            "Thời gian từ sự kiện cuối cùng được nhận của cơ quan, theo giờ của Kafka.",
-            "Time since the agency's last accepted event, by Kafka's clock.",
+            "Lúc nhận sự kiện cuối cùng của cơ quan theo giờ của Kafka, và đã bao lâu.",
+            "When the agency's last event was accepted, by Kafka's clock, and how long ago.",
         ),
-        [Query(f"time() - {state(metrics.LAST_EVENT, **_WHO)}", Text("cách đây", "ago"))],
-        DURATION,
+        [
+            Query(f"1000 * {heard}", Text("lúc", "at"), unit=MINUTE),
+            Query(f"{ago} / 60 < 120", name, unit=MINUTES),
+            Query(f"{ago} / 3600 >= 2 < 48", name, unit=HOURS),
+            Query(f"{ago} / 86400 >= 2", name, unit=DAYS),
+        ],
+        COUNT,
         width=8,
+        nothing=Text("chưa từng nhận, hoặc chưa đủ số liệu", "never, or no figure"),
     )
 
 
@@ -167,39 +165,47 @@ def _channels(metric: metrics.Metric, title: Text, description: Text) -> Graph:
         title,
         description,
         [
-            Query(state(metric, OVER_TIME, period="$period", channel=channel, **_WHO), name)
+            Query(
+                seen(metric, OVER_TIME, period="$period", channel=channel, **_SENDER),
+                name,
+                channel,
+            )
             for channel, name in CHANNELS.items()
         ],
         COUNT,
         stacked=True,
+        daily=True,
     )
 
 
 def _on_time() -> Graph:
-    on_time = state(metrics.DOSSIERS_ON_TIME, OVER_TIME, period="$period", **_WHO)
-    due = state(metrics.DOSSIERS_DUE, OVER_TIME, period="$period", **_WHO)
+    on_time = seen(metrics.DOSSIERS_ON_TIME, OVER_TIME, period="$period", **_SENDER)
+    due = seen(metrics.DOSSIERS_DUE, OVER_TIME, period="$period", **_SENDER)
     return Graph(
         Text("Giải quyết đúng hạn", "Resolved on time"),
         Text(
             "Hồ sơ giải quyết đúng hạn ÷ hồ sơ được giải quyết có hạn, trong kỳ.",
             "Dossiers resolved by their due date ÷ those resolved that had one, in the period.",
         ),
-        [Query(f"{on_time} / ({due} > 0)", Text("Đúng hạn", "On time"))],
+        [Query(f"{on_time} / ({due} > 0)", Text("Đúng hạn", "On time"), "on_time")],
+        daily=True,
     )
 
 
 def _services() -> Graph:
     queries = [
         Query(
-            state(metrics.SERVICES_LISTED, OVER_TIME, level=level, **_WHO),
+            seen(metrics.SERVICES_LISTED, OVER_TIME, level=level, **_SENDER),
             Text(f"Niêm yết, mức độ {level}", f"Listed, level {level}"),
+            f"level_{level}",
         )
         for level in ("1", "2", "3", "4")
     ]
     queries.append(
         Query(
-            state(metrics.SERVICES_WITH_DOSSIERS, OVER_TIME, period="$period", **_WHO),
+            seen(metrics.SERVICES_WITH_DOSSIERS, OVER_TIME, period="$period", **_SENDER),
             Text("Có hồ sơ trực tuyến", "With online dossiers"),
+            "with_dossiers",
         )
     )
     return Graph(
@@ -210,66 +216,87 @@ def _services() -> Graph:
         ),
         queries,
         COUNT,
+        daily=True,
     )
 
 
 def _rejected() -> Graph:
-    rejected = series(metrics.REJECTED, agency="$agency")
+    rejected = rejections("reason", "$__interval", **_SENDER)
     return Graph(
         Text("Sự kiện bị loại, theo lý do", "Rejected events by reason"),
         Text(
-            "Số bản ghi mỗi giây vào dead-letters, theo lý do. Trống khi không có gì bị loại.",
-            "Records a second into the dead letters, by reason. Blank where none is rejected.",
+            "Số bản ghi của cơ quan vào dead-letters trong mỗi khoảng, theo lý do, không sót.",
+            "Records of the agency put into the dead letters in each interval, by reason; every "
+            "one of them.",
         ),
         [
+            Query(rejected, Text("{{reason}}", "{{reason}}")),
             Query(
-                f"sum by (reason) (rate({rejected}[$__rate_interval]))",
-                Text("{{reason}}", "{{reason}}"),
-            )
+                f"0 * hoso:agencies:count unless on () {rejected}",
+                Text("không có sự kiện bị loại", "none rejected"),
+                "none",
+            ),
         ],
-        RATE,
+        COUNT,
+        daily=True,
+        bars=True,
+        every="1m",
+        nothing=Text("chưa có số liệu về sự kiện bị loại", "nothing is known of rejected events"),
     )
+
+
+_NUMBERED = {period: str(number) for number, period in enumerate(PERIODS, start=1)}
 
 
 def _periods() -> Table:
     def both(indicator: Indicator, suffix: str) -> str:
         wanted = "|".join(f"{period}{suffix}" for period in PERIODS)
-        each = f"max by (period) ({series(RATIO[indicator], period=f'~{wanted}', **_WHO)})"
-        return (
-            f'label_replace({each}, "period", "$1", "period", "(.+)_last_year")' if suffix else each
-        )
+        found = f"max by (period) ({share(indicator, NOW, f'~{wanted}', **_WHO)})"
+        for period, number in _NUMBERED.items():
+            name = f'"period", "{number}", "period", "{period}{suffix}"'
+            found = f"label_replace({found}, {name})"
+        return found
 
     columns = [
         Column(
-            NAMES[indicator] if not suffix else _of_last_year(indicator), both(indicator, suffix)
+            _capital(SHORT[indicator]) if not suffix else _of_last_year(indicator),
+            both(indicator, suffix),
+            width=width,
         )
         for indicator in INDICATORS
-        for suffix in ("", "_last_year")
+        for suffix, width in (("", 80), ("_last_year", 152))
     ]
     return Table(
         Text("Mọi kỳ", "All periods"),
         Text(
-            "Hai tỷ lệ từ đầu tháng, quý, nửa năm, năm đến ngày tính, và cùng kỳ năm trước.",
-            "Both shares since the month, quarter, half and year began, and the same last year.",
+            "Hai tỷ lệ (DVC phát sinh hồ sơ, hồ sơ xử lý trực tuyến) từ đầu tháng, quý, nửa năm, "
+            "năm đến ngày tính, và cùng kỳ năm trước.",
+            "Both shares (services with dossiers, dossiers processed online) since the month, "
+            "quarter, half and year began, and the same last year.",
         ),
         columns,
         label="period",
         label_title=Text("Kỳ", "Period"),
+        rows={_NUMBERED[period]: name for period, name in PERIODS.items()},
         width=12,
-        height=9,
+        height=10,
     )
 
 
+def _capital(text: Text) -> Text:
+    return Text(text.vi[0].upper() + text.vi[1:], text.en[0].upper() + text.en[1:])
+
+
 def _of_last_year(indicator: Indicator) -> Text:
-    name = NAMES[indicator]
-    return Text(f"{name.vi}, {LAST_YEAR.vi.lower()}", f"{name.en}, {LAST_YEAR.en.lower()}")
+    name = _capital(SHORT[indicator])
+    return Text(f"{name.vi} năm trước", f"{name.en} last year")
 
 
 PANELS: tuple[Panel, ...] = (
+    STATUS,
     *(_figures(indicator) for indicator in INDICATORS),
-    _fresh(),
     *(panel for indicator in INDICATORS for panel in (_state(indicator), _short(indicator))),
-    _course(),
+    _fresh(),
     *(_missing(indicator) for indicator in INDICATORS),
     Heading(Text("Theo thời gian", "Over time")),
     *(_graph(indicator) for indicator in INDICATORS),

@@ -14,10 +14,40 @@ from grafana_foundation_sdk.models import dashboard
 
 from grafana.src import agency, nation, pipeline, rankings, shortfalls
 from grafana.src.panels import DATASOURCE, Panel, laid_out, uid
-from grafana.src.texts import AGENCY, DEFINITIONS, LANGUAGES, PERIODS, Language, Text, agencies
+from grafana.src.texts import AGENCY, LANGUAGES, PERIODS, Language, Text, agencies
 
 DIRECTORY = Path(__file__).parents[1] / "dashboards"
 DATASOURCE_UID = "hoso-prometheus"
+
+
+class Mark(NamedTuple):
+    """Alerts as regions on the graphs of a page: one for each name, not for each agency."""
+
+    name: Text
+    expression: str
+    title: str
+    text: Text
+    colour: str
+
+
+PIPELINE_ALERTS = Mark(
+    Text("Cảnh báo đường ống", "Pipeline alerts"),
+    'max by (alertname) (ALERTS{alertstate="firing",layer="pipeline"})',
+    "{{alertname}}",
+    Text(
+        "Số liệu lúc này có thể cũ hoặc thiếu: xem bảng Đường ống.",
+        "Figures of this time may be old or lack something: see the dashboard Pipeline.",
+    ),
+    "purple",
+)
+OWN_ALERTS = Mark(
+    Text("Cảnh báo của cơ quan", "Alerts of the agency"),
+    'max by (alertname, indicator, reason) (ALERTS{alertstate="firing",scope="$agency"}'
+    ' or ALERTS{alertstate="firing",agency="$agency"})',
+    "{{alertname}} {{indicator}}{{reason}}",
+    Text("Cảnh báo về chính cơ quan này.", "An alert about this agency itself."),
+    "orange",
+)
 
 
 class Page(NamedTuple):
@@ -29,45 +59,59 @@ class Page(NamedTuple):
     panels: Sequence[Panel]
     variables: Sequence[str]
     since: str = "now-90d"
+    refresh: str = "5m"
+    """Figures of 90 days change by the hour, and by the minute at most."""
+    marks: Sequence[Mark] = (PIPELINE_ALERTS,)
 
 
 PAGES: tuple[Page, ...] = (
-    Page("nation", nation.TITLE, nation.DESCRIPTION, nation.PANELS, ("period", "levels")),
+    Page("nation", nation.TITLE, nation.DESCRIPTION, nation.PANELS, ("period",)),
     Page(
         "ministries",
         rankings.MINISTRIES_TITLE,
         rankings.MINISTRIES_DESCRIPTION,
         rankings.panels("ministry"),
-        ("period", "levels"),
+        ("period",),
     ),
     Page(
         "provinces",
         rankings.PROVINCES_TITLE,
         rankings.PROVINCES_DESCRIPTION,
         rankings.panels("province"),
-        ("period", "levels"),
+        ("period",),
     ),
-    Page("agency", agency.TITLE, agency.DESCRIPTION, agency.PANELS, ("agency", "period", "levels")),
+    Page(
+        "agency",
+        agency.TITLE,
+        agency.DESCRIPTION,
+        agency.PANELS,
+        ("agency", "period"),
+        marks=(PIPELINE_ALERTS, OWN_ALERTS),
+    ),
     Page(
         "shortfalls",
         shortfalls.TITLE,
         shortfalls.DESCRIPTION,
         shortfalls.PANELS,
-        ("period", "levels"),
+        ("period",),
     ),
     Page(
-        "pipeline", pipeline.TITLE, pipeline.DESCRIPTION, pipeline.PANELS, ("instance",), "now-6h"
+        "pipeline",
+        pipeline.TITLE,
+        pipeline.DESCRIPTION,
+        pipeline.PANELS,
+        ("job", "instance"),
+        "now-6h",
+        "1m",
     ),
 )
 
-_ALERTS = Text("Cảnh báo", "Alerts")
 _LINKS = Text("Bảng điều khiển", "Dashboards")
 _LABELS: Mapping[str, Text] = {
     "datasource": Text("Nguồn dữ liệu", "Data source"),
     "job": Text("Nhóm thu thập", "Scrape job"),
     "instance": Text("Tiến trình", "Worker"),
     "period": Text("Kỳ", "Period"),
-    "levels": Text("Định nghĩa (như HOSO_DEFINITION)", "Definition (as HOSO_DEFINITION)"),
     "agency": AGENCY,
 }
 
@@ -83,16 +127,8 @@ def build(page: Page, language: Language) -> dashboard.Dashboard:
         .week_start("monday")
         .readonly()
         .time(page.since, "now")
-        .refresh("1m")
+        .refresh(page.refresh)
         .tooltip(dashboard.DashboardCursorSync.CROSSHAIR)
-        .annotation(
-            builder.AnnotationQuery()
-            .name(_ALERTS.of(language))
-            .datasource(DATASOURCE)
-            .enable(True)
-            .icon_color("orange")
-            .expr('ALERTS{alertstate="firing",severity!="none"}')
-        )
         .link(
             builder.DashboardLink(_LINKS.of(language))
             .type(dashboard.DashboardLinkType.DASHBOARDS)
@@ -108,8 +144,9 @@ def build(page: Page, language: Language) -> dashboard.Dashboard:
             .type("prometheus")
             .current(_option("Prometheus", DATASOURCE_UID))
         )
-        .with_variable(_asked("job", language))
     )
+    for mark in page.marks:
+        made = made.annotation(_annotation(mark, language))
     for name in page.variables:
         made = made.with_variable(_VARIABLES[name](language))
     model = made.build()
@@ -130,6 +167,34 @@ def files() -> dict[Path, str]:
         for language in LANGUAGES
         for page in PAGES
     }
+
+
+class _Annotation(dashboard.AnnotationQuery):
+    """With what Grafana's Prometheus data source reads besides, which the SDK does not know."""
+
+    title: str
+    text: str
+
+    def to_json(self) -> dict[str, object]:
+        return {**super().to_json(), "titleFormat": self.title, "textFormat": self.text}
+
+
+class _AnnotationBuilder(builder.AnnotationQuery):
+    def __init__(self, mark: Mark, language: Language) -> None:
+        super().__init__()
+        self._internal = _Annotation()
+        self._internal.title, self._internal.text = mark.title, mark.text.of(language)
+
+
+def _annotation(mark: Mark, language: Language) -> builder.AnnotationQuery:
+    return (
+        _AnnotationBuilder(mark, language)
+        .name(mark.name.of(language))
+        .datasource(DATASOURCE)
+        .enable(True)
+        .icon_color(mark.colour)
+        .expr(mark.expression)
+    )
 
 
 def _tag(language: Language) -> str:
@@ -163,7 +228,7 @@ def _asked(name: str, language: Language) -> builder.QueryVariable:
         .sort(dashboard.VariableSort.ALPHABETICAL_ASC)
         .multi(True)
         .include_all(True)
-        .all_value(".+")
+        .all_value(".*")
         .current(_option("All", "$__all"))
     )
 
@@ -189,16 +254,16 @@ def _period(language: Language) -> builder.CustomVariable:
     )
 
 
-def _levels(language: Language) -> builder.CustomVariable:
-    return _chosen("levels", language, list(DEFINITIONS.items()))
-
-
 def _agency(language: Language) -> builder.CustomVariable:
     return _chosen("agency", language, [(one.name, one.code) for one in agencies()])
+
+
+def _job(language: Language) -> builder.QueryVariable:
+    return _asked("job", language)
 
 
 def _instance(language: Language) -> builder.QueryVariable:
     return _asked("instance", language)
 
 
-_VARIABLES = {"period": _period, "levels": _levels, "agency": _agency, "instance": _instance}
+_VARIABLES = {"period": _period, "agency": _agency, "job": _job, "instance": _instance}

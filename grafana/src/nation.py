@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from grafana.src.expressions import (
     INDICATORS,
     NOW,
     OVER_TIME,
-    WEEK_AGO,
-    YEAR_AGO,
     Indicator,
+    alike,
+    beside,
+    beside_in_a_year,
     change,
-    every_group,
-    kind_number,
-    met,
-    pooled,
-    pooled_target,
-    ratio,
-    same_year,
+    course,
+    pace,
+    share,
     shortfall,
     target,
+    whole,
 )
 from grafana.src.panels import (
     COUNT,
-    KIND_NUMBERS,
-    MET,
+    COURSES,
+    LESS_POINTS,
+    MORE_POINTS,
+    POINTS,
     Column,
     Figures,
     Graph,
@@ -32,7 +34,9 @@ from grafana.src.panels import (
     Query,
     Table,
 )
-from grafana.src.texts import GROUPS, LAST_YEAR, ONLINE, SERVICES, TARGET, Text
+from grafana.src.status import STATUS
+from grafana.src.texts import GROUPS, LAST_YEAR, ONLINE, PACE, SERVICES, SHORT, TARGET, Text
+from grafana.src.texts import NOW as NOW_NAME
 
 TITLE = Text("Cả nước", "Nation")
 DESCRIPTION = Text(
@@ -41,6 +45,7 @@ DESCRIPTION = Text(
 )
 
 NAMES = {"services_with_dossiers": SERVICES, "online_processed": ONLINE}
+LAST_YEAR_PERIOD = "${period}_last_year"
 
 _WHAT = {
     "services_with_dossiers": Text(
@@ -54,110 +59,164 @@ _WHAT = {
         "Dossiers processed in the period that came in online ÷ all processed in the period.",
     ),
 }
+JUDGED = {
+    "services_with_dossiers": Text(
+        "Mục tiêu là của cả năm, nên chỉ xét với kỳ Năm: kịp tiến độ là từ đường thẳng từ 0 ngày "
+        "1/1 đến mục tiêu ngày 31/12 trở lên.",
+        "The target is of the whole year, so it is judged for the year only: on course is at the "
+        "straight line from 0 on 1 January to the target on 31 December, or above.",
+    ),
+    "online_processed": Text(
+        "Tiến độ cần có chính là mục tiêu, trong mọi kỳ.",
+        "The pace is the target itself, in every period.",
+    ),
+}
+"""How each indicator is held against its target."""
+NOT_JUDGED = {
+    "services_with_dossiers": Text("chưa có, hoặc không phải kỳ Năm", "no figure, or not the year"),
+    "online_processed": Text("chưa có số liệu", "no figure"),
+}
+"""Why nothing may be said of where one stands."""
 _POOLED = Text(
     "Nhóm: tổng tử số ÷ tổng mẫu số, không phải trung bình các tỷ lệ. Để trống khi còn phân vùng "
-    "chưa hiển thị, hoặc khi định nghĩa chọn ở trên khác với của tiến trình.",
+    "chưa hiển thị.",
     "Groups: sum of numerators ÷ sum of denominators, never an average of ratios. Blank while a "
-    "partition is not shown, or if the definition chosen above is not the workers'.",
+    "partition is not shown.",
 )
 _TARGET_OF_GROUP = Text(
     "Mục tiêu của nhóm: tỷ lệ của nhóm nếu mỗi cơ quan đạt đúng mục tiêu của mình.",
     "A group's target: where it stands if each of its agencies meets its own target exactly.",
 )
+_GROUP_KINDS = "~nation|group"
+_AGENCY_KINDS = "~ministry|province"
+_SCOPES = {"national": "1", "ministries": "2", "provinces": "3"}
+_GROUP_ROWS = dict(zip(_SCOPES.values(), GROUPS.values(), strict=True))
 
 
-def _join(*texts: Text) -> Text:
+def joined(*texts: Text) -> Text:
+    """Sentences as one text."""
     return Text(" ".join(t.vi for t in texts), " ".join(t.en for t in texts))
 
 
-def _last_year(indicator: Indicator, kind: str = "") -> str:
+def beside_the_share(indicator: Indicator, own: str, /, **who: str) -> list[Query]:
+    """Target, pace and last year, for a tile whose share is ``own``."""
+    before = alike(share(indicator, NOW, LAST_YEAR_PERIOD, **who))
+    last_year = Query(beside(own, before), LAST_YEAR)
+    aim = alike(target(indicator, **who))
     if indicator == "online_processed":
-        return pooled(indicator, NOW, "${period}_last_year", kind)
-    # What was listed a year ago is known from a year ago only.
-    return pooled(indicator, YEAR_AGO, kind=kind)
+        return [Query(beside(own, aim), TARGET), last_year]
+    of_the_year = {"-1": Text("của năm", "of the year")}
+    figures = ((aim, TARGET), (alike(pace(indicator, **who)), PACE))
+    return [
+        *(
+            Query(beside_in_a_year(own, figure), name, values=of_the_year)
+            for figure, name in figures
+        ),
+        last_year,
+    ]
 
 
 def _figures(indicator: Indicator) -> Figures:
+    own = alike(whole(share(indicator, scope="national")))
     return Figures(
         NAMES[indicator],
-        _join(
-            _WHAT[indicator],
-            _POOLED,
-            _TARGET_OF_GROUP,
-            Text(
-                "Năm trước: cùng ngày; với dịch vụ lấy từ lịch sử Prometheus 365 ngày trước.",
-                "Last year: the same day; for services from Prometheus' history of 365 days ago.",
-            ),
-        ),
-        [
-            Query(pooled(indicator), Text("Hiện nay", "Now")),
-            Query(pooled_target(indicator), TARGET),
-            Query(_last_year(indicator), LAST_YEAR),
-        ],
-        width=8,
+        joined(_WHAT[indicator], _POOLED, _TARGET_OF_GROUP, JUDGED[indicator]),
+        [Query(own, NOW_NAME), *beside_the_share(indicator, own, scope="national")],
+        width=12,
     )
 
 
 def _graph(indicator: Indicator) -> Graph:
+    def of(scope: str) -> str:
+        return whole(share(indicator, OVER_TIME, scope=scope))
+
     queries = [
-        Query(pooled(indicator, OVER_TIME), GROUPS["national"]),
-        Query(pooled(indicator, OVER_TIME, kind="ministry"), GROUPS["ministry"]),
-        Query(pooled(indicator, OVER_TIME, kind="province"), GROUPS["province"]),
-        Query(pooled_target(indicator, OVER_TIME), TARGET),
-        Query(
-            pooled(indicator, OVER_TIME, "${period}_last_year")
-            if indicator == "online_processed"
-            else pooled(indicator, YEAR_AGO),
-            LAST_YEAR,
-        ),
+        Query(of("national"), GROUPS["national"], "national"),
+        Query(of("ministries"), GROUPS["ministry"], "ministry"),
+        Query(of("provinces"), GROUPS["province"], "province"),
+        Query(target(indicator, OVER_TIME, scope="national"), TARGET, "target"),
     ]
-    return Graph(NAMES[indicator], _join(_WHAT[indicator], _POOLED), queries)
+    if indicator == "services_with_dossiers":
+        queries.append(Query(pace(indicator, OVER_TIME, scope="national"), PACE, "pace"))
+    before = whole(share(indicator, OVER_TIME, LAST_YEAR_PERIOD, scope="national"))
+    queries.append(Query(before, LAST_YEAR, "last_year"))
+    description = joined(_WHAT[indicator], _POOLED, JUDGED[indicator])
+    return Graph(NAMES[indicator], description, queries, daily=True)
+
+
+def _in_order(figure: str) -> str:
+    """Groups by a number that sorts them: the nation first."""
+    for scope, number in _SCOPES.items():
+        figure = f'label_replace({figure}, "scope", "{number}", "scope", "{scope}")'
+    return figure
 
 
 def _groups(indicator: Indicator) -> Table:
-    share = every_group(pooled(indicator), pooled(indicator, by_kind=True))
-    aim = every_group(pooled_target(indicator), pooled_target(indicator, by_kind=True))
+    def column(title: Text, figure: str, **how: Any) -> Column:
+        return Column(title, _in_order(whole(figure)), **how)
+
     return Table(
         NAMES[indicator],
-        _join(_WHAT[indicator], _POOLED, _TARGET_OF_GROUP),
+        joined(_WHAT[indicator], _POOLED, _TARGET_OF_GROUP, JUDGED[indicator]),
         [
-            Column(Text("Tỷ lệ", "Share"), share, bar=True),
-            Column(TARGET, aim),
-            Column(Text("Còn thiếu", "Shortfall"), shortfall(share, aim)),
-            Column(Text("Trạng thái", "State"), met(share, aim), COUNT, MET),
+            column(
+                Text("Tỷ lệ", "Share"),
+                alike(share(indicator, kind=_GROUP_KINDS)),
+                bar=True,
+                width=125,
+            ),
+            column(TARGET, alike(target(indicator, kind=_GROUP_KINDS)), width=75),
+            column(
+                Text("Còn thiếu", "Short of it"),
+                shortfall(indicator, kind=_GROUP_KINDS),
+                unit=POINTS,
+                width=115,
+            ),
+            column(
+                Text("Trạng thái", "State"),
+                course(indicator, kind=_GROUP_KINDS),
+                unit=COUNT,
+                state=COURSES[indicator],
+                width=120,
+            ),
         ],
-        label="kind",
+        label="scope",
         label_title=Text("Nhóm", "Group"),
+        rows=_GROUP_ROWS,
         width=12,
         height=6,
     )
 
 
-def _meeting(indicator: Indicator) -> Figures:
-    reached = met(ratio(indicator), target(indicator))
+def _standing(indicator: Indicator) -> Figures:
+    where = course(indicator, kind=_AGENCY_KINDS)
+    words = COURSES[indicator]
+    levels = [(2, words.reached), (1, words.on_course), (0, words.behind)]
+    if indicator == "online_processed":
+        levels.remove((1, words.on_course))
     return Figures(
-        Text(
-            f"Số cơ quan đạt mục tiêu: {NAMES[indicator].vi}",
-            f"Agencies at their target: {NAMES[indicator].en}",
-        ),
-        Text(
-            "Số cơ quan có tỷ lệ bằng hoặc cao hơn mục tiêu của mình; cơ quan không có mẫu số "
-            "hoặc mục tiêu không được tính.",
-            "Agencies whose share is at their own target or above; those without a denominator or "
-            "a target are not counted.",
+        Text(f"Số cơ quan: {NAMES[indicator].vi}", f"Agencies: {NAMES[indicator].en}"),
+        joined(
+            JUDGED[indicator],
+            Text(
+                "Cơ quan không có mẫu số hoặc mục tiêu không được tính.",
+                "Agencies without a denominator or a target are not counted.",
+            ),
         ),
         [
-            Query(f"sum({reached})", Text("đạt", "met")),
-            Query(f"count({reached}) - sum({reached})", Text("chưa đạt", "not met")),
+            Query(f"count(({where}) == {level}) or on () 0 * count({where})", name)
+            for level, name in levels
         ],
         COUNT,
         width=8,
+        nothing=NOT_JUDGED[indicator],
     )
 
 
 def _ten(indicator: Indicator, best: bool) -> Table:
     pick = "topk" if best else "bottomk"
-    chosen = f"{pick}(10, {ratio(indicator)})"
+    own = alike(share(indicator, kind=_AGENCY_KINDS))
+    chosen = f"{pick}(10, {own})"
     title = (
         Text("Mười cơ quan cao nhất", "Best ten")
         if best
@@ -165,98 +224,94 @@ def _ten(indicator: Indicator, best: bool) -> Table:
     )
     return Table(
         Text(f"{title.vi}: {NAMES[indicator].vi}", f"{title.en}: {NAMES[indicator].en}"),
-        _join(
+        joined(
             _WHAT[indicator],
+            JUDGED[indicator],
             Text(
                 "Bằng điểm ở cuối bảng thì chỉ hiện một số.",
                 "Of ties at the end some are left out.",
             ),
         ),
         [
-            Column(Text("Tỷ lệ", "Share"), chosen, bar=True),
-            Column(Text("Nhóm", "Group"), kind_number(chosen), COUNT, names=KIND_NUMBERS),
-            Column(TARGET, f"{target(indicator)} and {chosen}"),
+            Column(Text("Tỷ lệ", "Share"), chosen, bar=True, width=110),
             Column(
                 Text("Trạng thái", "State"),
-                f"({met(ratio(indicator), target(indicator))}) and {chosen}",
+                f"({course(indicator, kind=_AGENCY_KINDS)}) and {chosen}",
                 COUNT,
-                MET,
+                COURSES[indicator],
+                width=120,
             ),
         ],
+        label="scope",
         descending=best,
         width=12,
     )
 
 
 def _changes() -> Figures:
-    queries = [
-        Query(
-            same_year(
-                f"(({pooled(indicator, NOW, 'year')}) - ({pooled(indicator, WEEK_AGO, 'year')}))",
-                WEEK_AGO,
-            ),
-            NAMES[indicator],
-        )
-        for indicator in INDICATORS
-    ]
+    queries = []
+    for indicator in INDICATORS:
+        moved = whole(change(indicator, scope="national"))
+        queries += [
+            Query(f"{moved} >= 0", SHORT[indicator], unit=MORE_POINTS),
+            Query(f"{moved} < 0", SHORT[indicator], unit=LESS_POINTS),
+        ]
     return Figures(
-        Text("Thay đổi sau một tuần (điểm phần trăm, cả năm)", "Change in a week (points, year)"),
+        Text("Thay đổi trong tuần (điểm %, cả năm)", "Change in a week (points, year)"),
         Text(
-            "Tỷ lệ từ đầu năm của cả nước trừ tỷ lệ của bảy ngày trước. Trống qua giao thừa.",
-            "The nation's share of the year less that of seven days ago. Blank across New Year.",
+            "Tỷ lệ từ đầu năm của cả nước trừ tỷ lệ của bảy ngày trước. Trống trong bảy ngày đầu "
+            "năm, khi tỷ lệ bắt đầu lại từ ngày 1/1.",
+            "The nation's share of the year less that of seven days ago. Blank in the first seven "
+            "days of the year, since shares begin again on 1 January.",
         ),
         queries,
+        POINTS,
         width=8,
     )
 
 
-def _movers(indicator: Indicator) -> Table:
+def _movers(indicator: Indicator, up: bool) -> Table:
+    moved = change(indicator, kind=_AGENCY_KINDS)
+    chosen = f"topk(5, {moved} > 0)" if up else f"bottomk(5, {moved} < 0)"
+    title = (
+        Text("Tăng nhiều nhất trong tuần", "Most risen in a week")
+        if up
+        else Text("Giảm nhiều nhất trong tuần", "Most fallen in a week")
+    )
     return Table(
+        Text(f"{title.vi}: {NAMES[indicator].vi}", f"{title.en}: {NAMES[indicator].en}"),
         Text(
-            f"Thay đổi nhiều nhất trong tuần: {NAMES[indicator].vi}",
-            f"Most moved in a week: {NAMES[indicator].en}",
-        ),
-        Text(
-            "Mười cơ quan có tỷ lệ từ đầu năm thay đổi nhiều nhất so với bảy ngày trước (điểm "
-            "phần trăm). Trống qua giao thừa.",
-            "The ten agencies whose share of the year moved most against seven days ago "
-            "(percentage points). Blank across New Year.",
+            "Năm cơ quan có tỷ lệ từ đầu năm thay đổi nhiều nhất so với bảy ngày trước. Trống "
+            "trong bảy ngày đầu năm.",
+            "The five agencies whose share of the year moved most against seven days ago. Blank in "
+            "the first seven days of the year.",
         ),
         [
             Column(
-                Text("Thay đổi", "Change"),
-                f"({change(indicator)}) and topk(10, abs({change(indicator)}))",
+                Text("Điểm %", "Points"),
+                chosen,
+                MORE_POINTS if up else LESS_POINTS,
+                width=100,
             )
         ],
-        also=[("kind", Text("Nhóm", "Group"))],
+        label="scope",
+        descending=up,
+        nothing=Text("không có ai, hoặc chưa có số liệu", "nobody, or no figures"),
         width=12,
+        height=8,
     )
 
 
 PANELS: tuple[Panel, ...] = (
+    STATUS,
     *(_figures(indicator) for indicator in INDICATORS),
+    *(_standing(indicator) for indicator in INDICATORS),
     _changes(),
-    *(_meeting(indicator) for indicator in INDICATORS),
-    Figures(
-        Text("Cơ quan hiển thị", "Agencies shown"),
-        Text(
-            "Số cơ quan mà các tiến trình đang hiển thị. Ít hơn thường lệ: xem bảng Đường ống.",
-            "Agencies that workers show now. Fewer than usual: see the dashboard Pipeline.",
-        ),
-        [
-            Query(f"count({ratio('services_with_dossiers')})", Text("có dịch vụ", "with services")),
-            Query(
-                f"count({target('services_with_dossiers')})", Text("có mục tiêu", "with a target")
-            ),
-        ],
-        COUNT,
-        width=8,
-    ),
     Heading(Text("Theo nhóm", "By group")),
     *(_groups(indicator) for indicator in INDICATORS),
     *(_graph(indicator) for indicator in INDICATORS),
     Heading(Text("Cao nhất và thấp nhất", "Best and worst")),
     *(_ten(indicator, best) for indicator in INDICATORS for best in (True, False)),
     Heading(Text("Thay đổi", "Change")),
-    *(_movers(indicator) for indicator in INDICATORS),
+    *(_movers(indicator, up) for indicator in INDICATORS for up in (True, False)),
 )

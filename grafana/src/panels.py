@@ -1,7 +1,7 @@
 """What Grafana draws: panels, columns, variables and links that the dashboards are made of.
 
-A panel says its place on no grid: ``Layout`` puts panels in rows of 24 columns, in their order.
-Colour never says anything alone: states are a sign and a word, targets are dashed lines.
+A panel says its place on no grid: ``laid_out`` puts panels in rows of 24 columns, in their order.
+Colour never says anything alone: states are a sign and a word, lines differ in width and dashes.
 """
 
 from __future__ import annotations
@@ -14,22 +14,96 @@ from grafana_foundation_sdk.builders import dashboard as dashboard_builder
 from grafana_foundation_sdk.builders import prometheus, stat, table, timeseries
 from grafana_foundation_sdk.models import common, dashboard, units
 from grafana_foundation_sdk.models.dashboard import (
+    DashboardSpecialValueMapOptions,
     DataSourceRef,
     DataTransformerConfig,
     DynamicConfigValue,
     GridPos,
+    SpecialValueMap,
+    SpecialValueMatch,
     ValueMap,
     ValueMapping,
     ValueMappingResult,
 )
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
-from grafana.src.texts import AGENCY, GROUPS, LAST_YEAR, TARGET, Language, Text, agencies
+from grafana.src.texts import AGENCY, GROUPS, Language, Text, agencies
 
 WIDTH = 24
 DATASOURCE = DataSourceRef(type_val="prometheus", uid="$datasource")
 
 _BLUE, _ORANGE, _GREY = "blue", "orange", "text"
+_DAY_AND_AN_HOUR = 25 * 3_600_000.0
+_STATUS_SIZE = 18
+_NOT_THERE = Text("chưa có", "none")
+
+
+class Unit(NamedTuple):
+    """How a number is written."""
+
+    name: str | Text
+    decimals: int | None = None
+
+    def of(self, language: Language) -> str:
+        return self.name if isinstance(self.name, str) else self.name.of(language)
+
+
+SHARE = Unit(units.PercentUnit, 2)
+COUNT = Unit("locale", 0)
+"""With separators of thousands, as the reader's browser has them."""
+POINTS = Unit(Text("suffix: điểm %", "suffix: points"), 2)
+MORE_POINTS = Unit("prefix:+", 2)
+"""Of points that are not negative; the sign of others is their own."""
+LESS_POINTS = Unit(units.NoUnit, 2)
+RATE = Unit(Text("suffix: bản ghi/s", "suffix: records/s"))
+SECONDS = Unit(units.Seconds)
+MINUTE = Unit("time:DD/MM/YYYY HH:mm")
+DAY = Unit("time:DD/MM/YYYY")
+MINUTES = Unit(Text("suffix: phút", "suffix: min"), 0)
+HOURS = Unit(Text("suffix: giờ", "suffix: h"), 0)
+DAYS = Unit(Text("suffix: ngày", "suffix: days"), 0)
+
+
+class Line(NamedTuple):
+    """How a meaning is drawn, on every page and in every language. The colours have a contrast of
+    3 : 1 at least on Grafana's light and on its dark background."""
+
+    colour: str
+    width: int = 2
+    dash: tuple[int, ...] = ()
+
+    def properties(self) -> list[DynamicConfigValue]:
+        style = {"fill": "dash", "dash": list(self.dash)} if self.dash else {"fill": "solid"}
+        return [
+            _property("color", {"mode": "fixed", "fixedColor": self.colour}),
+            _property("custom.lineWidth", self.width),
+            _property("custom.lineStyle", style),
+        ]
+
+
+LINES: dict[str, Line] = {
+    "national": Line("#1F78C1", 3),
+    "agency": Line("#1F78C1", 3),
+    "ministry": Line("#D55E00", 2),
+    "province": Line("#00926B", 2, (16, 4)),
+    "target": Line(_GREY, 2, (10, 8)),
+    "pace": Line("#B0529B", 2, (2, 4, 10, 4)),
+    "last_year": Line("#808080", 2, (2, 6)),
+    "highest": Line("#A07C00", 1),
+    "middle": Line("#5B8A8A", 1, (6, 3)),
+    "lowest": Line("#8A6FD1", 1, (3, 3)),
+    "online": Line("#00879E", 2),
+    "in_person": Line("#A8633A", 2, (10, 3)),
+    "postal": Line("#8A6FD1", 2, (3, 3)),
+    "on_time": Line("#00879E", 2),
+    "level_1": Line("#A07C00", 1, (2, 6)),
+    "level_2": Line("#A8633A", 1, (3, 3)),
+    "level_3": Line("#00879E", 2, (10, 3)),
+    "level_4": Line("#8A6FD1", 2),
+    "with_dossiers": Line("#1F78C1", 3),
+    "none": Line("#808080", 1),
+}
+"""What a series means → its line."""
 
 
 class Query(NamedTuple):
@@ -37,6 +111,12 @@ class Query(NamedTuple):
 
     expression: str
     name: Text
+    meaning: str = ""
+    """A key of ``LINES``; without one Grafana chooses."""
+    unit: Unit | None = None
+    """If it is not the panel's."""
+    values: Mapping[str, Text] | None = None
+    """Texts of some values."""
 
 
 def value_map(texts: Mapping[str, tuple[str, str | None]]) -> ValueMapping:
@@ -60,18 +140,42 @@ class State(NamedTuple):
         return value_map({"1": (self.yes.of(language), good), "0": (self.no.of(language), bad)})
 
 
-MET = State(Text("✔ đạt", "✔ met"), Text("✘ chưa đạt", "✘ not met"))
-ON_COURSE = State(Text("▲ kịp tiến độ", "▲ on course"), Text("▼ chậm tiến độ", "▼ behind"))
-ABOVE_LAST_YEAR = State(
-    Text("▲ hơn năm trước", "▲ above last year"), Text("▼ không hơn", "▼ not above")
-)
+ABOVE_LAST_YEAR = State(Text("▲ hơn", "▲ above"), Text("▼ không hơn", "▼ not above"))
 READY = State(Text("✔ sẵn sàng", "✔ ready"), Text("✘ chưa sẵn sàng", "✘ not ready"))
 UP = State(Text("✔ chạy", "✔ up"), Text("✘ ngừng", "✘ down"))
 CONSISTENT = State(Text("✘ lệch", "✘ differs"), Text("✔ khớp", "✔ agrees"), yes_is_good=False)
 
 
-KIND_NUMBERS = {"1": GROUPS["ministry"], "2": GROUPS["province"]}
-"""What ``expressions.kind_number`` gives."""
+class Course(NamedTuple):
+    """What ``expressions.course`` gives, each a sign and a word."""
+
+    reached: Text = Text("✔ đạt", "✔ met")
+    on_course: Text = Text("▲ kịp tiến độ", "▲ on course")
+    behind: Text = Text("▼ chậm tiến độ", "▼ behind")
+
+    def mapping(self, language: Language) -> ValueMapping:
+        return value_map(
+            {
+                "2": (self.reached.of(language), _BLUE),
+                "1": (self.on_course.of(language), _BLUE),
+                "0": (self.behind.of(language), _ORANGE),
+            }
+        )
+
+
+ON_COURSE = Course()
+MET = Course(behind=Text("✘ chưa đạt", "✘ not met"))
+COURSES: Mapping[str, Course] = {"services_with_dossiers": ON_COURSE, "online_processed": MET}
+"""Indicator → the words for where one stands against its target."""
+
+
+def _missing_as(text: str) -> ValueMapping:
+    """What is not there as a word, beside values that are."""
+    return SpecialValueMap(
+        DashboardSpecialValueMapOptions(
+            match=SpecialValueMatch.NULL_AND_NAN, result=ValueMappingResult(text=text, index=9)
+        )
+    )
 
 
 def agency_names() -> ValueMapping:
@@ -79,9 +183,13 @@ def agency_names() -> ValueMapping:
     return value_map({agency.code: (agency.name, None) for agency in agencies()})
 
 
+def _texts(values: Mapping[str, Text], language: Language) -> ValueMapping:
+    return value_map({value: (text.of(language), None) for value, text in values.items()})
+
+
 def group_names(language: Language) -> ValueMapping:
     """``kind`` shown as the group's name."""
-    return value_map({kind: (name.of(language), None) for kind, name in GROUPS.items()})
+    return _texts(GROUPS, language)
 
 
 def _letter(index: int) -> str:
@@ -124,28 +232,8 @@ def _limit(value: float) -> dashboard_builder.ThresholdsConfig:
     )
 
 
-class Unit(NamedTuple):
-    """How a number is written."""
-
-    name: str | Text
-    decimals: int | None = None
-
-    def of(self, language: Language) -> str:
-        return self.name.of(language) if isinstance(self.name, Text) else self.name
-
-
-SHARE = Unit(units.PercentUnit, 2)
-COUNT = Unit(units.NoUnit, 0)
-RATE = Unit(Text("suffix: bản ghi/s", "suffix: records/s"))
-SECONDS = Unit(units.Seconds)
-MOMENT = Unit("dateTimeAsIso")
-DAY = Unit("time:DD/MM/YYYY")
-MINUTE = Unit("time:DD/MM/YYYY HH:mm")
-DURATION = Unit("dtdurations", 0)
-
-
 class Graph(NamedTuple):
-    """Series over time. Targets and last year are drawn dashed and dotted, by their names."""
+    """Series over time, each drawn as what it means."""
 
     title: Text
     description: Text
@@ -155,6 +243,8 @@ class Graph(NamedTuple):
     state: State | None = None
     limit: float | None = None
     """Where it begins to be bad: a dashed line. The description says what the limit is."""
+    daily: bool = False
+    """Of figures, whose past may be exported: a sample a day."""
     bars: bool = False
     every: str | None = None
     """The shortest time between two points; of counts since the point before, at least the time
@@ -164,7 +254,7 @@ class Graph(NamedTuple):
     nothing: Text | None = None
     """What is said where there is no series."""
     width: int = 12
-    height: int = 9
+    height: int = 10
 
     def build(self, language: Language) -> dashboard.Panel:
         panel = (
@@ -181,26 +271,20 @@ class Graph(NamedTuple):
                 )
             )
             .line_width(2)
-            .fill_opacity(15 if self.stacked else 0)
-            # A gap is an outage and is shown as one; single samples of the past become points.
-            .span_nulls(False)
-            .show_points(common.VisibilityMode.AUTO)
+            .fill_opacity(80 if self.bars else 15 if self.stacked else 0)
+            # A gap is an outage and is shown as one; an exported past has a sample a day.
+            .span_nulls(_DAY_AND_AN_HOUR if self.daily else False)
+            .show_points(common.VisibilityMode.NEVER if self.daily else common.VisibilityMode.AUTO)
             .tooltip(
                 common_builder.VizTooltipOptions()
                 .mode(common.TooltipDisplayMode.MULTI)
                 .sort(common.SortOrder.DESCENDING)
             )
-            .legend(
-                common_builder.VizLegendOptions()
-                .display_mode(common.LegendDisplayMode.TABLE)
-                .placement(common.LegendPlacement.BOTTOM)
-                .show_legend(True)
-                .calcs(["lastNotNull"])
-            )
+            .legend(self._legend())
         )
         if self.unit.decimals is not None:
             panel = panel.decimals(self.unit.decimals)
-        if self.stacked:
+        if self.stacked or self.bars:
             panel = panel.stacking(common_builder.StackingConfig().mode(common.StackingMode.NORMAL))
         if self.limit is not None:
             panel = panel.thresholds_style(
@@ -209,7 +293,7 @@ class Graph(NamedTuple):
                 )
             ).axis_soft_max(self.limit)
         if self.bars:
-            panel = panel.draw_style(common.GraphDrawStyle.BARS).fill_opacity(60)
+            panel = panel.draw_style(common.GraphDrawStyle.BARS)
         if self.every:
             panel = panel.interval(self.every)
         if self.nothing:
@@ -221,31 +305,40 @@ class Graph(NamedTuple):
             )
         if self.state:
             panel = panel.mappings([self.state.mapping(language)]).max(1)
-        for style, name in (("dash", TARGET), ("dot", LAST_YEAR)):
-            dash: list[float] = [10, 8] if style == "dash" else [2, 6]
-            panel = panel.override_by_regexp(
-                f"/^{name.of(language)}/",
-                [_property("custom.lineStyle", {"fill": style, "dash": dash})],
-            )
         for index, query in enumerate(self.queries):
             panel = panel.with_target(_query(query, index, language).range())
+            if query.meaning:
+                panel = panel.override_by_query(_letter(index), LINES[query.meaning].properties())
         return panel.build()
+
+    def _legend(self) -> common_builder.VizLegendOptions:
+        legend = (
+            common_builder.VizLegendOptions()
+            .placement(common.LegendPlacement.BOTTOM)
+            .show_legend(True)
+        )
+        if self.daily:
+            # Every name is seen; a table hides what is beyond a third of the panel.
+            return legend.display_mode(common.LegendDisplayMode.LIST)
+        return legend.display_mode(common.LegendDisplayMode.TABLE).calcs(["lastNotNull"])
 
 
 class Figures(NamedTuple):
-    """A few numbers as of now, each with its name; ``state`` says what 1 and 0 mean."""
+    """A few numbers as of now, each with its name; ``state`` says what their values mean."""
 
     title: Text
     description: Text
     queries: Sequence[Query]
     unit: Unit = SHARE
-    state: State | None = None
+    state: State | Course | None = None
     words: Callable[[Language], ValueMapping] | None = None
     """Values that are said in words; the tile then shows no name."""
-    nothing: Text = Text("–", "–")
-    """What is said where there is no value."""
     width: int = 6
     height: int = 5
+    named: bool = True
+    """Whether the values' names are shown; one alone has the panel's title."""
+    nothing: Text = Text("chưa đủ số liệu, xem dòng đầu trang", "no figure, see the first line")
+    """What it means if no value is there."""
 
     def build(self, language: Language) -> dashboard.Panel:
         panel = (
@@ -258,21 +351,66 @@ class Figures(NamedTuple):
             .color_mode(common.BigValueColorMode.VALUE)
             .graph_mode(common.BigValueGraphMode.NONE)
             .text_mode(
-                common.BigValueTextMode.VALUE
-                if self.words
-                else common.BigValueTextMode.VALUE_AND_NAME
+                common.BigValueTextMode.VALUE_AND_NAME
+                if self.named and not self.words
+                else common.BigValueTextMode.VALUE
             )
+            .wide_layout(False)
             .reduce_options(common_builder.ReduceDataOptions().calcs(["lastNotNull"]))
             .no_value(self.nothing.of(language))
         )
         if self.unit.decimals is not None:
             panel = panel.decimals(self.unit.decimals)
+        mappings = [_missing_as(_NOT_THERE.of(language))]
         if self.state:
-            panel = panel.mappings([self.state.mapping(language)])
+            mappings.insert(0, self.state.mapping(language))
         if self.words:
-            panel = panel.mappings([self.words(language)])
+            mappings.insert(0, self.words(language))
+        panel = panel.mappings(mappings)
         for index, query in enumerate(self.queries):
             panel = panel.with_target(_query(query, index, language).instant())
+            own = []
+            if query.unit:
+                own = _unit_properties(query.unit, language)
+            if query.values:
+                own.append(_property("mappings", [_texts(query.values, language), mappings[-1]]))
+            if own:
+                panel = panel.override_by_query(_letter(index), own)
+        return panel.build()
+
+
+class Status(NamedTuple):
+    """One line of text: the name of whichever series is there, in its query's colour."""
+
+    title: Text
+    description: Text
+    good: Query
+    bad: Sequence[Query]
+    width: int = WIDTH
+    height: int = 2
+
+    def build(self, language: Language) -> dashboard.Panel:
+        panel = (
+            stat.Panel()
+            .title(self.title.of(language))
+            .description(self.description.of(language))
+            .datasource(DATASOURCE)
+            .unit(units.NoUnit)
+            .thresholds(_neutral())
+            .color_mode(common.BigValueColorMode.VALUE)
+            .graph_mode(common.BigValueGraphMode.NONE)
+            .justify_mode(common.BigValueJustifyMode.AUTO)
+            .text_mode(common.BigValueTextMode.NAME)
+            .text(common_builder.VizTextDisplayOptions().value_size(_STATUS_SIZE))
+            .orientation(common.VizOrientation.HORIZONTAL)
+            .reduce_options(common_builder.ReduceDataOptions().calcs(["lastNotNull"]))
+        )
+        for index, query in enumerate((self.good, *self.bad)):
+            colour = _ORANGE if index else _BLUE
+            panel = panel.with_target(_query(query, index, language).instant())
+            panel = panel.override_by_query(
+                _letter(index), [_property("color", {"mode": "fixed", "fixedColor": colour})]
+            )
         return panel.build()
 
 
@@ -282,10 +420,12 @@ class Column(NamedTuple):
     title: Text
     expression: str
     unit: Unit = SHARE
-    state: State | None = None
+    state: State | Course | None = None
     bar: bool = False
     names: Mapping[str, Text] | None = None
     """Texts of some values."""
+    width: int = 0
+    """In pixels; columns without one share what is left."""
 
 
 class Table(NamedTuple):
@@ -295,7 +435,10 @@ class Table(NamedTuple):
     description: Text
     columns: Sequence[Column]
     label: str = "agency"
+    """``scope`` and ``agency`` are shown by name; see ``rows`` for others."""
     label_title: Text = AGENCY
+    rows: Mapping[str, Text] | None = None
+    """The label's values and their names, in their order: the table stays sorted by them."""
     sort: int = 0
     descending: bool = True
     also: Sequence[tuple[str, Text]] = ()
@@ -305,11 +448,13 @@ class Table(NamedTuple):
     sort_label: Text | None = None
     """Sorted by this label instead of a column."""
     nothing: Text = Text("–", "–")
+    """What it means if no row is there; also shown in cells without a value."""
     width: int = WIDTH
     height: int = 12
 
     def build(self, language: Language) -> dashboard.Panel:
         titles = [column.title.of(language) for column in self.columns]
+        sorted_by = self.label_title if self.rows else self.sort_label
         panel = (
             table.Panel()
             .title(self.title.of(language))
@@ -318,21 +463,23 @@ class Table(NamedTuple):
             # Of labels; every column has its own. A date's would make dates of names.
             .unit(COUNT.of(language))
             .thresholds(_neutral())
-            .filterable(True)
+            .filterable(False)
             .cell_height(common.TableCellHeight.SM)
             .show_header(True)
             .no_value(self.nothing.of(language))
             .sort_by(
                 [
                     common_builder.TableSortByFieldState()
-                    .display_name(
-                        self.sort_label.of(language) if self.sort_label else titles[self.sort]
-                    )
-                    .desc(self.descending)
+                    .display_name((sorted_by or self.columns[self.sort].title).of(language))
+                    .desc(self.descending and not self.rows)
                 ]
             )
         )
         one = len(self.columns) == 1
+        unshown = [name for name in _BESIDE_THE_LABEL if name != self.label]
+        for label, _ in self.also:
+            if label in unshown:
+                unshown.remove(label)
         order = {self.label: 0}
         names = {self.label: self.label_title.of(language)}
         # If the other queries find nothing, the first one's value keeps its plain name too.
@@ -371,31 +518,30 @@ class Table(NamedTuple):
                 panel = panel.override_by_name(
                     title.of(language), [_property("mappings", [group_names(language)])]
                 )
-            elif label == "agency":
+            elif label in _OF_AGENCIES:
                 panel = panel.override_by_name(
                     title.of(language), [_property("mappings", [agency_names()])]
                 )
         if not one:
             # Joined, not merged: a query that finds nothing has no labels, and merging would then
             # know no key and show no row at all. Joining leaves it out.
-            for transformation in self._joined():
+            for transformation in self._joined(unshown):
                 panel = panel.with_transformation(transformation)
         return panel.with_transformation(
             DataTransformerConfig(
                 id_val="organize",
                 options={
-                    "excludeByName": {"Time": True},
+                    "excludeByName": dict.fromkeys(unshown, True),
                     "indexByName": order,
                     "renameByName": names,
                 },
             )
         ).build()
 
-    def _joined(self) -> list[DataTransformerConfig]:
-        others = [name for name in ("Time", "kind") if name != self.label]
+    def _joined(self, unshown: list[str]) -> list[DataTransformerConfig]:
         return [
             DataTransformerConfig(
-                id_val="filterFieldsByName", options={"exclude": {"names": others}}
+                id_val="filterFieldsByName", options={"exclude": {"names": unshown}}
             ),
             DataTransformerConfig(
                 id_val="joinByField", options={"byField": self.label, "mode": "outer"}
@@ -404,15 +550,14 @@ class Table(NamedTuple):
 
     @staticmethod
     def _properties(column: Column, language: Language) -> list[DynamicConfigValue]:
-        found = [_property("unit", column.unit.of(language))]
-        if column.unit.decimals is not None:
-            found.append(_property("decimals", column.unit.decimals))
+        found = _unit_properties(column.unit, language)
+        if column.width:
+            found.append(_property("custom.width", column.width))
         if column.state:
             found.append(_property("mappings", [column.state.mapping(language)]))
             found.append(_property("custom.cellOptions", {"type": "color-text"}))
         if column.names:
-            texts = {value: (text.of(language), None) for value, text in column.names.items()}
-            found.append(_property("mappings", [value_map(texts)]))
+            found.append(_property("mappings", [_texts(column.names, language)]))
         if column.bar:
             found += [
                 _property("min", 0),
@@ -422,26 +567,39 @@ class Table(NamedTuple):
                     "custom.cellOptions",
                     {"type": "gauge", "mode": "basic", "valueDisplayMode": "text"},
                 ),
-                _property("custom.minWidth", 180),
             ]
         return found
 
     def _label_properties(self, language: Language) -> list[DynamicConfigValue]:
-        if self.label == "kind":
-            return [_property("mappings", [group_names(language)])]
-        if self.label != "agency":
+        if self.rows:
+            return [
+                _property("mappings", [_texts(self.rows, language)]),
+                _property("custom.minWidth", 120),
+            ]
+        if self.label not in _OF_AGENCIES:
             return []
         link = {
             "title": Text("Xem cơ quan", "Open the agency").of(language),
             "url": f"/d/{uid('agency', language)}?var-agency=${{__value.raw}}"
-            "&${__url_time_range}&${datasource:queryparam}&${job:queryparam}"
-            "&${period:queryparam}&${levels:queryparam}",
+            "&${__url_time_range}&${datasource:queryparam}&${period:queryparam}",
         }
         return [
             _property("mappings", [agency_names()]),
             _property("links", [link]),
-            _property("custom.minWidth", 220),
+            _property("custom.minWidth", 150),
         ]
+
+
+_OF_AGENCIES = ("agency", "scope")
+_BESIDE_THE_LABEL = ("Time", "kind", "scope", "indicator", "period")
+"""Columns that Prometheus gives besides the values, of which none is shown twice."""
+
+
+def _unit_properties(unit: Unit, language: Language) -> list[DynamicConfigValue]:
+    found = [_property("unit", unit.of(language))]
+    if unit.decimals is not None:
+        found.append(_property("decimals", unit.decimals))
+    return found
 
 
 class Heading(NamedTuple):
@@ -457,7 +615,7 @@ class Heading(NamedTuple):
         return dashboard_builder.Row(self.title.of(language)).collapsed(self.collapsed).build()
 
 
-Panel = Graph | Figures | Table | Heading
+Panel = Graph | Figures | Status | Table | Heading
 
 
 def uid(name: str, language: Language) -> str:

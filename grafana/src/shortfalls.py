@@ -6,23 +6,23 @@ from grafana.src.expressions import (
     INDICATORS,
     NOW,
     Indicator,
+    alike,
+    below,
     change,
-    kind_number,
+    course,
     last_met,
-    met,
     missing,
-    pace,
-    ratio,
+    share,
     shortfall,
     target,
 )
-from grafana.src.nation import NAMES
+from grafana.src.nation import JUDGED, LAST_YEAR_PERIOD, NAMES, NOT_JUDGED
 from grafana.src.panels import (
     ABOVE_LAST_YEAR,
     COUNT,
-    KIND_NUMBERS,
-    MOMENT,
-    ON_COURSE,
+    COURSES,
+    DAY,
+    POINTS,
     Column,
     Figures,
     Heading,
@@ -30,7 +30,8 @@ from grafana.src.panels import (
     Query,
     Table,
 )
-from grafana.src.texts import GROUPS, TARGET, Text
+from grafana.src.status import STATUS
+from grafana.src.texts import GROUPS, SHORT, TARGET, Text
 
 TITLE = Text("Chưa đạt mục tiêu", "Shortfalls")
 DESCRIPTION = Text(
@@ -38,34 +39,31 @@ DESCRIPTION = Text(
     "Who misses what, by how much, since when, on course or not.",
 )
 
-
-_NEVER = {"0": Text("trước đó hoặc chưa bao giờ", "earlier or never")}
-
-
-def _below(indicator: Indicator, **who: str) -> str:
-    return f"({ratio(indicator, **who)} < {target(indicator, **who)})"
+_KINDS = "~ministry|province"
+_EARLIER = {"0": Text("trước đó", "earlier")}
 
 
 def _how_many(indicator: Indicator) -> Figures:
     return Figures(
         Text(
-            f"Cơ quan chưa đạt: {NAMES[indicator].vi}",
-            f"Agencies below target: {NAMES[indicator].en}",
+            f"Cơ quan chưa đạt: {SHORT[indicator].vi}",
+            f"Agencies below: {SHORT[indicator].en}",
         ),
         Text(
-            "Số cơ quan có tỷ lệ thấp hơn mục tiêu của mình, theo nhóm.",
-            "Agencies whose share is below their own target, by group.",
+            "Số cơ quan có tỷ lệ thấp hơn mục tiêu của mình, theo nhóm. " + JUDGED[indicator].vi,
+            "Agencies whose share is below their own target, by group. " + JUDGED[indicator].en,
         ),
         [
             Query(
-                f"count({_below(indicator, kind=kind)}) "
-                f"or on () 0 * count({target(indicator, kind=kind)})",
+                f"count({below(indicator, kind=kind)}) "
+                f"or on () 0 * count({alike(target(indicator, kind=kind))})",
                 GROUPS[kind],
             )
             for kind in ("ministry", "province")
         ],
         COUNT,
-        width=8,
+        width=6,
+        nothing=NOT_JUDGED[indicator],
     )
 
 
@@ -86,57 +84,86 @@ def _how_much(indicator: Indicator) -> Figures:
             for kind in ("ministry", "province")
         ],
         COUNT,
-        width=4,
+        width=6,
+        nothing=NOT_JUDGED[indicator],
     )
 
 
 def _table(indicator: Indicator) -> Table:
-    share, aim, below = ratio(indicator), target(indicator), _below(indicator)
+    under = below(indicator, kind=_KINDS)
+    before = alike(share(indicator, NOW, LAST_YEAR_PERIOD, kind=_KINDS))
+
+    def of_them(figure: str) -> str:
+        return f"({figure}) and {under}"
+
     columns = [
-        Column(Text("Còn thiếu", "Shortfall"), f"({shortfall(share, aim)}) and {below}", bar=True),
-        Column(Text("Nhóm", "Group"), kind_number(below), COUNT, names=KIND_NUMBERS),
-        Column(Text("Số còn thiếu", "Missing"), f"{missing(indicator)} and {below}", COUNT),
-        Column(Text("Tỷ lệ", "Share"), below),
-        Column(TARGET, f"{aim} and {below}"),
+        Column(
+            Text("Còn thiếu", "Short"),
+            of_them(shortfall(indicator, kind=_KINDS)),
+            POINTS,
+            width=120,
+        ),
+        Column(
+            Text("Số còn thiếu", "Missing"),
+            of_them(missing(indicator, kind=_KINDS)),
+            COUNT,
+            width=110,
+        ),
+        Column(Text("Tỷ lệ", "Share"), under, bar=True, width=130),
+        Column(TARGET, of_them(alike(target(indicator, kind=_KINDS))), width=85),
     ]
     if indicator == "services_with_dossiers":
         columns.append(
             Column(
                 Text("Tiến độ", "Course"),
-                f"({met(share, pace())}) and {below}",
+                of_them(course(indicator, kind=_KINDS)),
                 COUNT,
-                ON_COURSE,
+                COURSES[indicator],
+                width=125,
             )
         )
     columns += [
         Column(
-            Text("So với năm trước", "Against last year"),
-            f"({share} > bool {ratio(indicator, NOW, '${period}_last_year')}) and {below}",
+            Text("Năm trước", "Last year"),
+            of_them(f"{alike(share(indicator, kind=_KINDS))} > bool {before}"),
             COUNT,
             ABOVE_LAST_YEAR,
+            width=110,
         ),
         Column(
-            Text("Thay đổi tuần qua (năm)", "Change in a week (year)"),
-            f"({change(indicator)}) and {below}",
+            Text("Tuần qua", "In a week"),
+            of_them(change(indicator, kind=_KINDS)),
+            POINTS,
+            width=115,
         ),
-        Column(Text("Đạt lần cuối", "Last met"), last_met(indicator), MOMENT, names=_NEVER),
+        Column(
+            Text("Đạt lần cuối", "Last met"),
+            last_met(indicator, kind=_KINDS),
+            DAY,
+            names=_EARLIER,
+            width=115,
+        ),
     ]
     return Table(
         NAMES[indicator],
         Text(
-            "Mọi cơ quan dưới mục tiêu, thiếu nhiều nhất ở trên. Tiến độ: đường thẳng từ 0 đến mục "
-            "tiêu của năm (chỉ với kỳ năm; với hồ sơ trực tuyến tiến độ chính là mục tiêu, nên ai "
-            "dưới mục tiêu là chậm). Đạt lần cuối: ngày cuối trong 90 ngày.",
-            "Every agency below its target, most missing first. Course: the line from 0 to the "
-            "year's target (for the year only; for dossiers the pace is the target itself, so "
-            "whoever is below it is behind). Last met: the last day of 90.",
+            "Mọi cơ quan dưới mục tiêu, thiếu nhiều nhất ở trên. "
+            + JUDGED[indicator].vi
+            + " Năm trước: hơn cùng kỳ năm trước hay không. Tuần qua: thay đổi của tỷ lệ từ đầu "
+            "năm. Đạt lần cuối: ngày cuối trong 90 ngày; trước đó hoặc chưa bao giờ.",
+            "Every agency below its target, most missing first. "
+            + JUDGED[indicator].en
+            + " Last year: above the same day of last year or not. In a week: the change of the "
+            "share of the year. Last met: the last day of 90; earlier or never.",
         ),
         columns,
+        label="scope",
         height=18,
     )
 
 
 PANELS: tuple[Panel, ...] = (
+    STATUS,
     *(panel for indicator in INDICATORS for panel in (_how_many(indicator), _how_much(indicator))),
     *(
         panel

@@ -6,6 +6,8 @@ import csv
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from streams.domain.names import in_order
+
 Language = Literal["vi", "en"]
 LANGUAGES: tuple[Language, ...] = ("vi", "en")
 
@@ -31,13 +33,13 @@ class Agency(NamedTuple):
 
 
 def agencies() -> list[Agency]:
-    """Every agency, by name within its kind, ministries first.
+    """Every agency, by name as Vietnamese dictionaries have it within its kind, ministries first.
 
     Fixed when the dashboards are generated: an agency registered later shows with its code.
     """
     with _AGENCIES.open(encoding="utf-8", newline="") as file:
         found = [Agency(row["code"], row["name"], row["kind"]) for row in csv.DictReader(file)]
-    return sorted(found, key=lambda agency: (agency.kind, agency.name, agency.code))
+    return sorted(found, key=lambda agency: (agency.kind, in_order(agency.name), agency.code))
 
 
 GROUPS: dict[str, Text] = {
@@ -46,9 +48,16 @@ GROUPS: dict[str, Text] = {
     "province": Text("Tỉnh, thành phố", "Provinces"),
 }
 
-SERVICES = Text("Dịch vụ có hồ sơ trực tuyến", "Services with online dossiers")
+SERVICES = Text("DVC trực tuyến phát sinh hồ sơ", "Services with online dossiers")
 ONLINE = Text("Hồ sơ xử lý trực tuyến", "Dossiers processed online")
+SHORT = {
+    "services_with_dossiers": Text("DVC", "services"),
+    "online_processed": Text("hồ sơ", "dossiers"),
+}
+"""Indicator → one word where there is no room for its name."""
+NOW = Text("Hiện nay", "Now")
 TARGET = Text("Mục tiêu", "Target")
+PACE = Text("Tiến độ cần có", "Pace")
 LAST_YEAR = Text("Cùng kỳ năm trước", "Same day last year")
 AGENCY = Text("Cơ quan", "Agency")
 
@@ -64,6 +73,3 @@ CHANNELS: dict[str, Text] = {
     "in_person": Text("Trực tiếp", "In person"),
     "postal": Text("Bưu chính", "By post"),
 }
-
-DEFINITIONS: dict[str, str] = {"mic-2022": "3|4", "emc-2024": "4", "qd766": "1|2|3|4"}
-"""Definition → the levels at which listed services are its denominator (docs/metrics.md)."""

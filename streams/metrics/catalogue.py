@@ -18,6 +18,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disa
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from schemas.decoder import Reason
 from schemas.topics import EVENT_TOPICS, REFERENCE_TOPICS
 from streams.settings import Settings
 
@@ -50,6 +51,11 @@ SERVICES_WITH_DOSSIERS_RATIO = Metric(
     "Share of the services listed at the definition's levels that had an online dossier.",
     _PERIOD,
 )
+SERVICES_COUNTED = Metric(
+    "hoso_services_counted",
+    "Services listed at the definition's levels on the as-of day: what the share is a share of.",
+    _PERIOD,
+)
 DOSSIERS_SUBMITTED = Metric(
     "hoso_dossiers_submitted", "Counted dossiers submitted in the period.", _CHANNEL
 )
@@ -78,6 +84,9 @@ LAST_EVENT = Metric(
     "hoso_last_event_timestamp_seconds", "Broker time of the agency's last accepted event.", _AGENCY
 )
 AS_OF = Metric("hoso_as_of_timestamp_seconds", "Start of the as-of day in Asia/Ho_Chi_Minh.", ())
+DEFINITION = Metric(
+    "hoso_definition_info", "1, of the definition by which this worker counts.", ("definition",)
+)
 EVENTS = Metric("hoso_events_total", "Records processed, by outcome.", ("topic", "outcome"))
 REJECTED = Metric(
     "hoso_events_rejected_total",
@@ -112,6 +121,7 @@ STATE: tuple[Metric, ...] = (
     SERVICES_LISTED,
     SERVICES_WITH_DOSSIERS,
     SERVICES_WITH_DOSSIERS_RATIO,
+    SERVICES_COUNTED,
     DOSSIERS_SUBMITTED,
     DOSSIERS_PROCESSED,
     ONLINE_PROCESSED_RATIO,
@@ -120,6 +130,7 @@ STATE: tuple[Metric, ...] = (
     TARGET_RATIO,
     LAST_EVENT,
     AS_OF,
+    DEFINITION,
 )
 EVENT: tuple[Metric, ...] = (
     EVENTS,
@@ -141,8 +152,10 @@ class Instruments:
     """What this process counts.
 
     Every outcome of every topic is there from the start with 0, so that the first event of a kind
-    is an increase; so is every partition of the event topics, for the lost. Rejections have no such
-    series: agencies come and go.
+    is an increase; so is every partition of the event topics, for the lost, and every reason for a
+    rejection of an unknown sender. Those of an agency begin with its first one, since every agency
+    times every reason is a thousand series that mostly stay 0; prometheus/rules/pipeline.yml counts
+    that first one.
     """
 
     def __init__(self, registry: CollectorRegistry, settings: Settings) -> None:
@@ -154,6 +167,8 @@ class Instruments:
         for topic, outcome in product(topics, OUTCOMES):
             self.events.labels(topic, outcome)
         self.rejected = Counter(*REJECTED, registry=registry)
+        for reason in Reason:
+            self.rejected.labels("", reason.value)
         self.batch_seconds = Histogram(
             *BATCH_SECONDS,
             buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),

@@ -34,7 +34,7 @@ def state_parts(
     states: Iterable[AgencyState], targets: Targets, definition: Definition, day: int
 ) -> Iterator[Part]:
     """Every state metric of section 5 of the contract as of ``day``, in the order of showing."""
-    yield _AsOf(day)
+    yield AsOf(day, definition.name)
     for state in states:
         yield from agency_parts(state, targets, definition, day)
 
@@ -51,25 +51,27 @@ def agency_parts(
         by_kind = sums_by_kind(months, as_of)
         for kind in PERIOD_KINDS:
             counted = counts(by_kind[kind], definition, kind)
-            yield _Figures(code, agency_kind, f"{kind}{suffix}", counted)
+            yield AgencyFigures(code, agency_kind, f"{kind}{suffix}", counted)
         if not suffix:
             yield _Listed(code, agency_kind, counted.level)
     year = period_of("year", day)
     found = ((i, targets.of(code, agency_kind, i, year)) for i in INDICATORS)
     assigned = tuple((i, float(target)) for i, target in found if target is not None)
-    yield _Known(code, agency_kind, assigned, seen_at)
+    yield AgencyTargets(code, agency_kind, assigned, seen_at)
 
 
-class _AsOf(NamedTuple):
-    """The as-of day (an ordinal)."""
+class AsOf(NamedTuple):
+    """The as-of day (an ordinal), and the definition's name."""
 
     day: int
+    definition: str
 
     def samples(self) -> Iterator[Sample]:
         yield metrics.AS_OF, (), start_of_day(self.day).timestamp()
+        yield metrics.DEFINITION, (self.definition,), 1.0
 
 
-class _Figures(NamedTuple):
+class AgencyFigures(NamedTuple):
     """An agency's figures of one period."""
 
     agency: str
@@ -91,6 +93,7 @@ class _Figures(NamedTuple):
             if denominator:
                 # Division of whole numbers gives the float nearest to the fraction.
                 yield metric, labels, numerator / denominator
+        yield metrics.SERVICES_COUNTED, labels, counted.services_listed
         for channel, submitted, processed in zip(
             CHANNELS, counted.submitted, counted.processed, strict=True
         ):
@@ -113,7 +116,7 @@ class _Listed(NamedTuple):
             yield metrics.SERVICES_LISTED, (self.agency, self.kind, str(level)), listed
 
 
-class _Known(NamedTuple):
+class AgencyTargets(NamedTuple):
     """An agency's targets, and when it was last heard of."""
 
     agency: str
@@ -129,5 +132,5 @@ class _Known(NamedTuple):
             yield metrics.LAST_EVENT, (self.agency, self.kind), self.seen_at / 1000
 
 
-Part = _AsOf | _Figures | _Listed | _Known
+Part = AsOf | AgencyFigures | _Listed | AgencyTargets
 """Samples that are shown, or not, together: they depend on nothing but the part's own values."""

@@ -55,7 +55,8 @@ def test_every_metric_is_documented_with_its_labels_and_no_other(
 
 def test_every_metric_that_is_mentioned_exists() -> None:
     known = {m.name for m in metrics.STATE + metrics.EVENT}
-    assert set(re.findall(r"\bhoso_[a-z_]+", METRICS + API)) <= known
+    # What the rules record has a colon before it.
+    assert set(re.findall(r"(?<!:)\bhoso_[a-z_]+", METRICS + API)) <= known
 
 
 def test_every_label_is_documented_with_its_values() -> None:

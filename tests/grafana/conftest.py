@@ -25,4 +25,5 @@ def monitored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Monitored]:
         running.wait_until_seen("hoso_events_rejected_total", 3)
         running.send_rejected("H56", 2)
         running.wait_until_seen("hoso_events_rejected_total", 5)
+        running.wait_until("sum(sum_over_time(instance:hoso_events_rejected:count[1h])) == 5")
         yield running

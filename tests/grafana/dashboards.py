@@ -69,9 +69,8 @@ def with_variables(text: str, values: Mapping[str, str]) -> str:
 
 VARIABLES = {
     "job": "hoso",
-    "instance": ".+",
+    "instance": ".*",
     "period": "year",
-    "levels": "3|4",
     "agency": "H56",
     "__rate_interval": "1m",
     "__interval": "1m",

@@ -1,8 +1,7 @@
 """A real Prometheus that scrapes a real worker which has processed the scenario ``published``.
 
-The past is real too: before the worker shows 25 August 2022 it is started with the as-of days of
-a week and of a year before, and what it then shows is written into Prometheus' storage under the
-time of a week and of a year ago, so that panels that look back have something to look at.
+The past is what ``hoso export openmetrics`` writes and docs/metrics.md has put into Prometheus'
+storage, moved in time so that its last day, the one before the as-of day, is yesterday.
 """
 
 from __future__ import annotations
@@ -17,25 +16,26 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any, Self
 
 from aiokafka import AIOKafkaProducer
 
+from streams.domain.calendar import ZONE
 from streams.kafka.broker import EmbeddedBroker, die_with_parent, free_port
 from streams.kafka.partitioner import partition_for
-from streams.metrics import catalogue as metrics
 
+_HOSO = [sys.executable, "-m", "streams"]
 ROOT = Path(__file__).parents[2]
 AS_OF = "2022-08-25"
 DAY_SECONDS = 86_400
-PAST = {"2021-08-25": 365, "2022-08-18": 7}
-"""As-of day → days ago at which its figures are put into the storage."""
+PAST_DAYS = 30
+"""How many days before the as-of day are exported."""
 
 JOB = "hoso"
-_STATE = {metric.name for metric in metrics.STATE}
-_RULES = ROOT / "prometheus" / "rules"
+RULES = ROOT / "prometheus" / "rules"
 
 
 class Process:
@@ -114,29 +114,16 @@ class Monitored:
         self._broker.__exit__(None, None, None)
 
     def _start(self) -> None:
-        hoso = [sys.executable, "-m", "streams"]
-        worker = None
-        first, *others = [*PAST, AS_OF]
-        portals = None
-        for as_of in (first, *others):
-            if worker is not None:
-                worker.stop()
-                self._running.remove(worker)
-            worker = Process("worker", [*hoso, "worker"], self.home, self._environment(as_of))
-            self._running.append(worker)
-            worker.wait_for(self._ready, "ready")
-            if portals is None:
-                portals = Process(
-                    "portals",
-                    [*hoso, "simulate", "--scenario", "published"],
-                    self.home,
-                    self._environment(as_of),
-                )
-                portals.ended_well(150)
-            worker.wait_for(self._caught_up, "caught up", 150)
-            if as_of in PAST:
-                self._remember(as_of)
+        worker = Process("worker", [*_HOSO, "worker"], self.home, self._environment(AS_OF))
+        self._running.append(worker)
+        worker.wait_for(self._ready, "ready")
+        self._hoso("portals", "simulate", "--scenario", "published")
+        worker.wait_for(self._caught_up, "caught up", 150)
+        self._remember()
         self._start_prometheus()
+
+    def _hoso(self, name: str, *arguments: str) -> None:
+        Process(name, [*_HOSO, *arguments], self.home, self._environment(AS_OF)).ended_well(150)
 
     def _environment(self, as_of: str) -> dict[str, str]:
         return {
@@ -157,30 +144,35 @@ class Monitored:
         lags = [line for line in self.scrape().splitlines() if line.startswith("hoso_consumer_lag")]
         return self._ready() and bool(lags) and all(line.endswith(" 0.0") for line in lags)
 
-    def _remember(self, as_of: str) -> None:
-        """Write the state that the worker shows into the storage, under an earlier time."""
-        at = int(time.time()) - PAST[as_of] * DAY_SECONDS
-        own = f'instance="127.0.0.1:{self.worker_port}",job="{JOB}"'
-        lines = []
-        for line in self.scrape().splitlines():
-            series, _, value = line.rpartition(" ")
-            name, brace, labels = series.partition("{")
-            if name not in _STATE:
-                continue
-            both = f"{own},{labels}" if brace else f"{own}}}"
-            lines.append(f"{name}{{{both} {value} {at}")
-        families = sorted({line.partition("{")[0] for line in lines})
-        text = "".join(
-            f"# TYPE {family} unknown\n"
-            + "".join(f"{line}\n" for line in lines if line.startswith(f"{family}{{"))
-            for family in families
-        )
-        source = self.home / f"{as_of}.txt"
-        source.write_text(f"{text}# EOF\n")
+    def exported(self, day: date) -> Iterator[tuple[str, float]]:
+        """Every series of a day and its value."""
+        for line in self._export(day, day).read_text(encoding="utf-8").splitlines():
+            if not line.startswith("#"):
+                series, value, _ = line.rsplit(" ", 2)
+                yield series, float(value)
+
+    def _export(self, first: date, last: date) -> Path:
+        file = self.home / "history.txt"
+        dates = ("--from", first.isoformat(), "--to", last.isoformat())
+        self._hoso("export", "export", "openmetrics", *dates, "--output", str(file))
+        return file
+
+    def _remember(self) -> None:
+        """Put the days before the as-of day into the storage, up to yesterday."""
+        last = date.fromisoformat(AS_OF) - timedelta(days=1)
+        exported = self._export(last - timedelta(days=PAST_DAYS - 1), last)
+        later = (datetime.now(ZONE).date() - date.fromisoformat(AS_OF)).days * DAY_SECONDS
+        moved = self.home / "moved.txt"
+        with exported.open(encoding="utf-8") as lines, moved.open("w", encoding="utf-8") as out:
+            for line in lines:
+                if not line.startswith("#"):
+                    series, value, at = line.rsplit(" ", 2)
+                    line = f"{series} {value} {int(at) + later}\n"
+                out.write(line)
         subprocess.run(
             [
                 *("promtool", "tsdb", "create-blocks-from", "openmetrics"),
-                *("--max-block-duration=24h", str(source), str(self.home / "tsdb")),
+                *("--max-block-duration=8760h", str(moved), str(self.home / "tsdb")),
             ],
             check=True,
             capture_output=True,
@@ -193,7 +185,7 @@ class Monitored:
                 {
                     # A scrape may take as long as the interval; a machine under load needs it.
                     "global": {"scrape_interval": "5s", "evaluation_interval": "5s"},
-                    "rule_files": [str(path) for path in sorted(_RULES.glob("*.yml"))],
+                    "rule_files": [str(path) for path in sorted(RULES.glob("*.yml"))],
                     "scrape_configs": [
                         {
                             "job_name": JOB,
@@ -220,12 +212,19 @@ class Monitored:
         prometheus.wait_for(
             lambda: len(self.query("last_over_time(hoso_ready[1m]) == 1")) == 1, "scraping"
         )
+        prometheus.wait_for(
+            lambda: len(self.query("hoso:figures_complete:bool == 1")) == 1, "recording"
+        )
 
     def wait_until_seen(self, metric: str, total: float) -> None:
         """Return when Prometheus has scraped this sum, and some seconds ago too."""
         self._running[-1].wait_for(
             lambda: len(self.query(f"sum({metric} offset 6s) >= {total}")) == 1, f"{metric} seen"
         )
+
+    def wait_until(self, expression: str) -> None:
+        """Return when it gives a series."""
+        self._running[-1].wait_for(lambda: bool(self.query(expression)), expression)
 
     def query(self, expression: str) -> list[dict[str, Any]]:
         """The series of an instant query now. Fails with what Prometheus says of a wrong one."""

@@ -22,6 +22,7 @@ from prometheus_client.openmetrics.parser import (
 from prometheus_client.parser import text_string_to_metric_families as parse
 from prometheus_client.registry import Collector
 
+from schemas.decoder import Reason
 from schemas.topics import EVENT_TOPICS, REFERENCE_TOPICS, Topic
 from streams.domain.calendar import PERIOD_KINDS, previous_year
 from streams.domain.definitions import DEFINITIONS
@@ -40,6 +41,8 @@ from tests.api.world import World, list_service, process, register, submit
 BESIDE_THE_CONTRACT = {
     "hoso_behind_records": "",
     "hoso_conservation_difference": "topic,partition",
+    "hoso_definition_info": "definition",
+    "hoso_services_counted": "agency,kind,period",
     "hoso_records_lost_total": "topic,partition",
 }
 CONTRACT = {
@@ -250,6 +253,7 @@ async def test_state_is_the_register_s_figures(
                 used = c.ratio("services_with_dossiers")
                 expect(metrics.SERVICES_WITH_DOSSIERS_RATIO, used, **at)
                 expect(metrics.ONLINE_PROCESSED_RATIO, c.ratio("online_processed"), **at)
+                expect(metrics.SERVICES_COUNTED, c.services_listed, **at)
                 expect(metrics.DOSSIERS_ON_TIME, c.on_time, **at)
                 expect(metrics.DOSSIERS_DUE, c.due, **at)
                 for n, channel in enumerate(("online", "in_person", "postal")):
@@ -268,6 +272,7 @@ async def test_state_is_the_register_s_figures(
         if key[0] in {m.name for m in metrics.STATE}
         and key[0] not in (metrics.LAST_EVENT.name, metrics.AS_OF.name)
     }
+    expect(metrics.DEFINITION, 1, definition=definition)
     assert own_state == expected
 
 
@@ -361,7 +366,8 @@ async def test_targets_are_the_agency_s_own_else_its_group_s_else_the_national_o
 
 def shown(text: str) -> set[str]:
     state = {m.name for m in metrics.STATE}
-    return {dict(labels)["agency"] for name, labels in series(text) if name in state and labels}
+    labels = [dict(labels) for name, labels in series(text) if name in state]
+    return {its["agency"] for its in labels if "agency" in its}
 
 
 async def test_only_agencies_of_owned_and_recovered_partitions_are_shown(connect: Connect) -> None:
@@ -415,7 +421,11 @@ async def test_every_outcome_of_every_topic_is_counted_from_the_start(connect: C
     }
     topics = EVENT_TOPICS | REFERENCE_TOPICS
     assert found == {(f"test.{t}", outcome): 0.0 for t in topics for outcome in OUTCOMES}
-    assert values(text, metrics.REJECTED) == []
+    rejected = {
+        labels: v for (name, labels), v in series(text).items() if name == metrics.REJECTED.name
+    }
+    unknown = [frozenset({("agency", ""), ("reason", reason.value)}) for reason in Reason]
+    assert rejected == dict.fromkeys(unknown, 0.0)
 
 
 async def test_what_was_taken_in_is_counted_once_by_its_outcome(connect: Connect) -> None:
@@ -440,7 +450,7 @@ async def test_what_was_taken_in_is_counted_once_by_its_outcome(connect: Connect
     assert count("hoso.processing", "applied") == [1.0]
     assert values(text, metrics.REJECTED, agency="", reason="bad_envelope") == [1.0]
     assert values(text, metrics.REJECTED, agency="", reason="unknown_agency") == [1.0]
-    assert len(values(text, metrics.REJECTED)) == 2
+    assert sum(values(text, metrics.REJECTED)) == 2
     chunks = re.search(r"^hoso_batch_seconds_count (\S+)$", text, re.MULTILINE)
     assert chunks is not None
     assert float(chunks[1]) == 7
