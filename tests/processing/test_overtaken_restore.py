@@ -16,6 +16,7 @@ import pytest
 from streams.kafka.batch_writer import BatchWriter
 from streams.processing.task import Phase
 from streams.processing.tasks import Tasks
+from streams.state.codecs import Checkpoint
 from streams.views.published_months import PublishedMonths
 from tests.processing.cluster import SETTINGS
 
@@ -95,3 +96,15 @@ async def test_a_restore_of_a_lost_task_ends_quietly(tasks: Deaf) -> None:
     await _turns()
     assert lost.phase is Phase.CLOSED
     assert tasks.fatal == []
+
+
+async def test_a_chunk_that_ends_after_its_task_was_lost_moves_no_checkpoint(tasks: Deaf) -> None:
+    tasks.assign({0})
+    await _turns()
+    lost = tasks.tasks[0]
+    tasks.assign(set())
+    tasks.advance(lost, "hoso.submissions", Checkpoint(7))  # its store is closed
+    assert lost.partition.checkpoints == {}
+    assert tasks.fatal == []
+    tasks.log.reads[0].set()
+    await _turns()
