@@ -34,18 +34,20 @@ COMMANDS = dict(_commands(main))
 TALKING = (
     ("topics", "create"),
     ("worker",),
+    ("web",),
     ("reference", "load", str(Path(__file__).parents[2] / "streams" / "data")),
     ("publish", str(EXAMPLE)),
     ("validate", "--registered", str(EXAMPLE)),
     ("simulate", "--scenario", "published"),
     ("report",),
+    ("compare", "--from", "2021-08-25"),
 )
 
 
 def test_the_commands_of_the_contract_are_there() -> None:
     assert {" ".join(path) for path in COMMANDS} >= {
         "demo", "broker", "topics create", "worker", "reference load", "publish", "validate",
-        "simulate", "report",
+        "simulate", "report", "compare", "services", "web",
     }  # fmt: skip
 
 
@@ -78,6 +80,12 @@ def test_the_version_is_told(hoso: Hoso) -> None:
         ("report", "--as-of", "2022-2-3"),
         ("report", "--period", "week"),
         ("report", "--definition", "mine"),
+        ("report", "--sort", "luck"),
+        ("report", "--limit", "0"),
+        ("compare",),
+        ("compare", "--from", "yesterday"),
+        ("services",),
+        ("services", "H56", "--as-of", "latest"),
         ("demo", "--scenario", "live", "--headless"),
         ("validate", "there-is-no-such-file"),
         ("validate", "--topic", "agency-months", str(EXAMPLE)),
@@ -141,13 +149,14 @@ def test_a_taken_port_is_named_by_the_broker(hoso: Hoso) -> None:
 
 
 @pytest.mark.broker
-def test_a_taken_web_port_is_named_by_the_worker(
-    hoso: Hoso, on_broker: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("command", ["worker", "web"])
+def test_a_taken_web_port_is_named(
+    hoso: Hoso, on_broker: str, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         monkeypatch.setenv("HOSO_WEB_PORT", str(port))
-        result = hoso("worker")
+        result = hoso(command)
     assert result.exit_code == 2
     assert result.stderr.startswith(
         f"error: cannot listen on 127.0.0.1:{port} (HOSO_WEB_HOST, HOSO_WEB_PORT): "
