@@ -312,15 +312,14 @@ class Graph(NamedTuple):
         return panel.build()
 
     def _legend(self) -> common_builder.VizLegendOptions:
-        legend = (
+        # A list: every name is seen; a table hides what is beyond a third of the panel.
+        return (
             common_builder.VizLegendOptions()
+            .display_mode(common.LegendDisplayMode.LIST)
             .placement(common.LegendPlacement.BOTTOM)
             .show_legend(True)
+            .calcs([] if self.daily or self.bars else ["lastNotNull"])
         )
-        if self.daily:
-            # Every name is seen; a table hides what is beyond a third of the panel.
-            return legend.display_mode(common.LegendDisplayMode.LIST)
-        return legend.display_mode(common.LegendDisplayMode.TABLE).calcs(["lastNotNull"])
 
 
 class Figures(NamedTuple):
@@ -443,12 +442,14 @@ class Table(NamedTuple):
     descending: bool = True
     also: Sequence[tuple[str, Text]] = ()
     """Further labels that are shown, with their titles; of a table with one column only."""
+    also_width: int = 0
+    """Theirs in pixels."""
     words: Mapping[str, Mapping[str, tuple[Text, str | None]]] = {}
     """Of labels: a value → what is said, in which colour."""
     sort_label: Text | None = None
     """Sorted by this label instead of a column."""
-    nothing: Text = Text("–", "–")
-    """What it means if no row is there; also shown in cells without a value."""
+    nothing: Text = Text("chưa đủ số liệu, xem dòng đầu trang", "no figures, see the first line")
+    """What it means if no row is there."""
     width: int = WIDTH
     height: int = 12
 
@@ -502,6 +503,9 @@ class Table(NamedTuple):
             self.label_title.of(language), self._label_properties(language)
         )
         for label, title in self.also:
+            if self.also_width:
+                width = [_property("custom.width", self.also_width)]
+                panel = panel.override_by_name(title.of(language), width)
             if label in self.words:
                 said = {
                     value: (text.of(language), colour)
@@ -550,7 +554,7 @@ class Table(NamedTuple):
 
     @staticmethod
     def _properties(column: Column, language: Language) -> list[DynamicConfigValue]:
-        found = _unit_properties(column.unit, language)
+        found = [*_unit_properties(column.unit, language), _property("noValue", "–")]
         if column.width:
             found.append(_property("custom.width", column.width))
         if column.state:

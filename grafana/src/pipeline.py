@@ -164,11 +164,11 @@ _TOP: tuple[Panel, ...] = (
         Text("Số liệu khớp?", "Figures consistent?"),
         Text(
             "Đủ phân vùng: mọi phân vùng thấy trong một ngày đang hiển thị và mọi tiến trình sẵn "
-            "sàng. Một chủ: không cơ quan nào do hai tiến trình hiển thị. Định nghĩa: tử số ÷ mẫu "
-            "số mic-2022 bằng tỷ lệ được xuất (khác nếu HOSO_DEFINITION khác mic-2022).",
+            "sàng. Một chủ: không cơ quan nào do hai tiến trình hiển thị. Định nghĩa: mọi tiến "
+            "trình tính theo một định nghĩa (HOSO_DEFINITION).",
             "Complete: every partition seen within a day is shown and every worker ready. One "
-            "owner: no agency is shown by two workers. Definition: numerator ÷ denominator of "
-            "mic-2022 is the exported share (differs where HOSO_DEFINITION is not mic-2022).",
+            "owner: no agency is shown by two workers. Definition: all workers count by one "
+            "(HOSO_DEFINITION).",
         ),
         [
             Query(_says(incomplete()), Text("đủ phân vùng", "complete")),
@@ -176,7 +176,7 @@ _TOP: tuple[Panel, ...] = (
                 _says(f"(count(count by (agency) ({_SHOWN}) > 1) > 0)"),
                 Text("một chủ", "one owner"),
             ),
-            Query(_says(misdefined().replace("$levels", "3|4")), Text("định nghĩa", "definition")),
+            Query(_says(misdefined()), Text("định nghĩa", "definition")),
         ],
         COUNT,
         CONSISTENT,
@@ -387,9 +387,11 @@ _LOST: tuple[Panel, ...] = (
                 "topk(20, label_replace(sum by (agency, reason) "
                 f'({_counted("events_rejected", "$__range")}), "agency", "?", "agency", ""))',
                 COUNT,
+                width=90,
             )
         ],
         also=[("reason", Text("Lý do", "Reason"))],
+        also_width=160,
         nothing=Text("✔ không bản ghi nào", "✔ none"),
         width=12,
     ),
@@ -499,9 +501,9 @@ _PER_WORKER: tuple[Panel, ...] = (
                 Text("Sự kiện cuối", "Last event"),
                 f"1000 * bottomk(20, {state(metrics.LAST_EVENT)})",
                 MINUTE,
+                width=150,
             )
         ],
-        also=[("kind", Text("Nhóm", "Group"))],
         descending=False,
         nothing=_NOBODY,
         width=12,

@@ -157,6 +157,10 @@ def _table(indicator: Indicator) -> Table:
             "share of the year. Last met: the last day of 90; earlier or never.",
         ),
         columns,
+        nothing=Text(
+            "không cơ quan nào thiếu, hoặc chưa đủ số liệu: xem dòng đầu trang",
+            "nobody misses anything, or no figures: see the first line",
+        ),
         label="scope",
         height=18,
     )

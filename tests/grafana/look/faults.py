@@ -20,8 +20,12 @@ MAY_BE_EMPTY = {
     "Rejected in the range by agency",
     "Bản ghi mất, theo topic",
     "Records lost by topic",
+    "Giảm nhiều nhất trong tuần: DVC trực tuyến phát sinh hồ sơ",
+    "Most fallen in a week: Services with online dossiers",
+    "Sự kiện bị loại, theo lý do",
+    "Rejected events by reason",
 }
-"""Panels that show nothing on a sound pipeline, and say so."""
+"""Panels that show nothing where all is well, and say so."""
 
 MANY = 8
 """More lines than this cannot all be told apart, or be in a legend."""
@@ -62,10 +66,12 @@ def partial(drawn: Iterable[Drawn]) -> Iterator[str]:
     is a sentence: it says whichever holds.)"""
     for where, _, panel in of_panels(drawn):
         if panel["type"] == "stat" and panel["mode"] != "name":
-            found = [asked["series"] for asked in panel["asked"]]
-            if 0 in found and any(found):
-                values = [f"{value['name']} {value['text']}" for value in panel["values"]]
-                yield f"{where}: {len(values)} of {len(found)} values: {values}"
+            # A value may be asked for in several ways (minutes, hours), one of which gives it.
+            found: dict[str, int] = {}
+            for asked in panel["asked"]:
+                found[asked["name"]] = found.get(asked["name"], 0) + asked["series"]
+            if 0 in found.values() and any(found.values()):
+                yield f"{where}: {found}"
 
 
 def cut(drawn: Iterable[Drawn]) -> Iterator[str]:

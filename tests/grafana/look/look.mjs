@@ -58,7 +58,8 @@ const browser = await puppeteer.launch({
 });
 
 async function open() {
-  const tab = await browser.newPage();
+  // A window of its own: of a window's tabs one only is drawn.
+  const tab = await (await browser.createBrowserContext()).newPage();
   const said = [];
   tab.on('console', (message) => ['error', 'warn'].includes(message.type()) && said.push(message.text().slice(0, 300)));
   tab.on('pageerror', (error) => said.push(`not caught: ${error.message}`));
@@ -75,7 +76,6 @@ async function look({ tab, said }, { prometheus, query, width, tall, picture }) 
   const report = await tab.evaluate((...asked) => window.draw(...asked), `/prometheus/${prometheus}`, query);
   if (picture) {
     await tab.setViewport({ width, height: Math.min(tall, Math.max(300, report.height)) });
-    await tab.bringToFront();
     await tab.screenshot({ path: picture, ...(picture.endsWith('.webp') && { quality: 80 }) });
   }
   return { ...report, said: [...new Set(said)] };

@@ -103,9 +103,27 @@ function Bars({ page, panel, frames, width, height }: any) {
   );
 }
 
-// The application's own: names stay cached over the join, since colours are chosen by them.
-const joined = (frames: DataFrame[], fields: any) =>
-  outerJoinDataFrames({ frames, joinBy: fields.x, keep: fields.y, keepOriginIndices: true, keepDisplayNames: true } as any) ?? null;
+// The application's own: names stay cached over the join, since colours are chosen by them, and a gap
+// shorter than spanNulls is none (undefined instead of null).
+function joined(frames: DataFrame[], fields: any) {
+  const nullMode = ({ config }: any) => (config.custom?.spanNulls === true ? 0 : config.custom?.spanNulls === -1 ? 1 : 2);
+  const one = outerJoinDataFrames({ frames, joinBy: fields.x, keep: fields.y, keepOriginIndices: true, keepDisplayNames: true, nullMode } as any);
+  if (!one) return null;
+  const times = one.fields[0].values;
+  for (const field of one.fields.slice(1)) {
+    const longest = field.config.custom?.spanNulls;
+    if (typeof longest !== 'number' || longest === -1 || field.config.custom?.drawStyle === 'bars') continue;
+    const values = [...field.values];
+    let before = -1;
+    values.forEach((value, i) => {
+      if (value === null || value === undefined) return;
+      if (before >= 0 && times[i] - times[before] < longest) values.fill(undefined, before + 1, i);
+      before = i;
+    });
+    field.values = values;
+  }
+  return one;
+}
 
 function Graph({ page, panel, frames, width, height }: any) {
   if (!frames.some((f: DataFrame) => f.fields.some((x) => x.type === FieldType.number))) return <NoData page={page} panel={panel} />;
@@ -189,6 +207,7 @@ function reported(page: Page, panel: any, asked: Asked[], frames: DataFrame[]) {
     const lines = numbers.map(({ frame, field }) => ({
       name: getFieldDisplayName(field, frame, frames), colour: getFieldSeriesColor(field, page.theme).color,
       style: field.config.custom?.lineStyle?.fill ?? 'solid', points: field.values.filter((v: any) => v !== null).length,
+      now: field.values.at(-1) == null ? null : written(field, field.values.at(-1)),
       last: written(field, field.values.findLast((v: any) => v !== null)),
     }));
     return { ...base, lines };

@@ -1,12 +1,18 @@
 // What of a drawn panel cannot be read: texts that are cut, columns off the panel, legends to scroll to.
 
-/** Return when nothing under ``root`` has changed for a moment. */
-export function settled(root: HTMLElement, quiet = 250): Promise<void> {
+/** Return when nothing under ``root`` has changed for a moment; complain if it goes on for long. */
+export function settled(root: HTMLElement, quiet = 250, longest = 20_000): Promise<void> {
   return new Promise((resolve) => {
     let timer = setTimeout(done, quiet);
-    const observer = new MutationObserver(() => {
+    const began = performance.now();
+    const observer = new MutationObserver(([{ target }]) => {
       clearTimeout(timer);
-      timer = setTimeout(done, quiet);
+      if (performance.now() - began < longest) timer = setTimeout(done, quiet);
+      else {
+        const panel = (target instanceof Element ? target : target.parentElement)?.closest('[data-panel]');
+        console.error(`panel ${panel?.getAttribute('data-panel')} does not come to rest`);
+        done();
+      }
     });
     function done() {
       observer.disconnect();

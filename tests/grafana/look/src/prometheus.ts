@@ -19,6 +19,7 @@ function legend(format: string, labels: Record<string, string>): string {
 }
 
 export interface Asked {
+  name: string;
   query: string;
   series: number;
   steps: number;
@@ -81,12 +82,12 @@ export async function run(targets: any[], variables: Variables, range: TimeRange
         });
     const steps = target.instant ? 1 : Math.floor((to - range.from.valueOf() / 1000) / step) + 1;
     if (answer.status !== 'success') {
-      result.asked.push({ query, series: 0, steps, samples: 0, seconds: 0, error: `${target.refId}: ${answer.error}` });
+      result.asked.push({ name: target.legendFormat ?? '', query, series: 0, steps, samples: 0, seconds: 0, error: `${target.refId}: ${answer.error}` });
       continue;
     }
     const rows = answer.data.resultType === 'scalar' ? [{ metric: {}, value: answer.data.result }] : answer.data.result;
     const { samples, timings } = answer.data.stats;
-    result.asked.push({ query, series: rows.length, steps, samples: samples.totalQueryableSamples, seconds: timings.evalTotalTime });
+    result.asked.push({ name: target.legendFormat ?? '', query, series: rows.length, steps, samples: samples.totalQueryableSamples, seconds: timings.evalTotalTime });
     if (target.format === 'table') {
       tables.push({ refId: target.refId, rows });
       continue;
