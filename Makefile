@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-once-more check mutants chaos simulate rules monitoring dashboards viewer look pictures env bench clean
+.PHONY: help demo test test-once-more check mutants chaos simulate rules monitoring dashboards viewer look pictures screenshots env bench clean
 
 help: ## Say what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -56,6 +56,10 @@ look: $(READY) viewer ## Draw every dashboard into build/look, with Grafana's UI
 
 pictures: $(READY) viewer ## Draw the dashboards' pictures in README.md and docs
 	$(BIN)/python -m tests.grafana.look.pictures
+SHOTS ?= build/screenshots
+
+screenshots: $(READY) ## Take pictures of every page in a browser, into SHOTS=build/screenshots
+	$(BIN)/python -m tests.browser.screenshots $(SHOTS)
 
 env: ## Write .env and settings/ for docker compose; again after a change of either
 	@$(PYTHON) grafana/make_env.py

@@ -592,7 +592,7 @@ async def test_a_figure_is_written_out_and_its_agencies_add_up(
     client = await connect(example)
     said = (await page(client, "/why")).text
     assert "16 dịch vụ có ít nhất một hồ sơ trực tuyến nộp trong kỳ ÷ 22" in said
-    assert "0,727273… → 72,73 %" in said
+    assert "≈ 0,727273 → 72,73 %" in said
     assert "⌈80 % × 22⌉ − 16 = 18 − 16 = 2 dịch vụ" in said
     assert "80 % × 236 trong 364 ngày = 51,87 %; kịp tiến độ" in said
     for scope in ("national", "ministries", "provinces"):

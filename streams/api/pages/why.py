@@ -35,7 +35,7 @@ class Formula(NamedTuple):
     out_of: str
     share: str
     exact: str
-    """The share with more decimals; empty where there is none."""
+    """The share with six decimals and whether it is that; empty where there is none."""
     steps: list[Step]
 
 
@@ -78,7 +78,10 @@ def _formula(
     written: Written,
 ) -> Formula:
     numerator, denominator = fraction
-    exact = written.decimal(Fraction(numerator, denominator), 6) if denominator else ""
+    exact = ""
+    if denominator:
+        sign = "≈" if numerator * 10**6 % denominator else "="
+        exact = f"{sign} {written.decimal(Fraction(numerator, denominator), 6)}"
     return Formula(
         key, words(key), numerator, denominator, *what,
         written.percent(numerator, denominator), exact, steps,
