@@ -56,6 +56,7 @@ look: $(READY) viewer ## Draw every dashboard into build/look, with Grafana's UI
 
 pictures: $(READY) viewer ## Draw the dashboards' pictures in README.md and docs
 	$(BIN)/python -m tests.grafana.look.pictures
+
 SHOTS ?= build/screenshots
 
 screenshots: $(READY) ## Take pictures of every page in a browser, into SHOTS=build/screenshots
