@@ -29,6 +29,7 @@ from aiohttp import web
 from aiokafka.errors import KafkaError
 from prometheus_client import CollectorRegistry, exposition
 
+from streams.api.pages.routes import serve_starting, serve_static
 from streams.kafka.topic_metadata import TopicState
 from streams.metrics.catalogue import Instruments
 from streams.runtime.deadline import STOP_SECONDS, end_within
@@ -214,6 +215,7 @@ class TopicGate:
                 web.get("/healthz", self._healthz),
                 web.get("/readyz", self._readyz),
                 web.get("/metrics", self._metrics),
+                web.get("/static/{name}", serve_static),
                 web.route("*", "/{path:.*}", self._nothing_else),
             ]
         )
@@ -237,7 +239,9 @@ class TopicGate:
         encode, content_type = exposition.choose_encoder(request.headers.get("Accept", ""))
         return web.Response(body=encode(registry), headers={"Content-Type": content_type})
 
-    async def _nothing_else(self, _: web.Request) -> web.Response:
+    async def _nothing_else(self, request: web.Request) -> web.Response:
+        if "text/html" in request.headers.get("Accept", "") and self._settings.web_pages:
+            return await serve_starting(request)
         return _json({"error": f"not ready: {'; '.join(self.problems)}"}, 503)
 
 

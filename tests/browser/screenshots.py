@@ -1,6 +1,6 @@
 """``make screenshots``: every page at both widths, light and dark, in both languages.
 
-The register is that of the scenario ``published``, whole, as of 25 August 2022.
+With ``--readme`` the two in the README are made of them. The register is that of the scenario ``published``, whole, as of 25 August 2022.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from itertools import product
 from pathlib import Path
 
 from aiohttp.test_utils import TestServer
+from PIL import Image
 from playwright.async_api import async_playwright
 
 from schemas.topics import Topic
@@ -28,6 +29,12 @@ PAGES = {
     "why-agency": "/why?scope=H56",
     "wrong": "/?as_of=2022-13-01",
 }
+README = {
+    "scoreboard-1280-light-vi": ("scoreboard", 1180),
+    "agency-1280-light-en": ("agency", 1200),
+}
+"""Picture → its name in docs, and how much of its height."""
+_DOCS = Path(__file__).parents[2] / "docs"
 _AS_OF = "as_of=2022-08-25"
 _TALLEST = 3200
 _CHUNK = 4000
@@ -77,13 +84,23 @@ async def _shoot(directory: Path, chromium: str) -> None:
     await server.close()
 
 
+def _write_readme(directory: Path) -> None:
+    for name, (short, height) in README.items():
+        with Image.open(directory / f"{name}.png") as picture:
+            top = picture.convert("RGB").crop((0, 0, picture.width, height))
+            top.quantize(96, dither=Image.Dither.NONE).save(_DOCS / f"{short}.png", optimize=True)
+
+
 def main() -> None:
     chromium = shutil.which("chromium")
     if chromium is None:
         sys.exit("missing: chromium (Debian's package chromium)")
-    directory = Path(sys.argv[1] if len(sys.argv) > 1 else "build/screenshots")
+    arguments = [argument for argument in sys.argv[1:] if argument != "--readme"]
+    directory = Path(arguments[0] if arguments else "build/screenshots")
     directory.mkdir(parents=True, exist_ok=True)
     asyncio.run(_shoot(directory, chromium))
+    if "--readme" in sys.argv:
+        _write_readme(directory)
     sys.stdout.write(f"{len(list(directory.glob('*.png')))} pictures in {directory}\n")
 
 

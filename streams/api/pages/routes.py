@@ -41,7 +41,7 @@ from streams.domain.calendar import ZONE, Period, period_of, previous_year
 from streams.domain.course import course
 from streams.domain.definitions import DEFINITIONS
 from streams.domain.dossier import CHANNELS
-from streams.domain.indicators import GROUPS, Figures, counts_on
+from streams.domain.indicators import GROUPS, Agency, Figures, counts_on
 from streams.domain.ledger import Months
 from streams.domain.names import in_order, matches
 from streams.domain.targets import INDICATORS
@@ -138,7 +138,7 @@ class Pages:
             web.get("/", self._page(ScoreboardQuery, self._scoreboard)),
             web.get("/agencies/{code:[^/]+}", self._page(AgencyQuery, self._agency)),
             web.get("/why", self._page(WhyQuery, self._why)),
-            web.get("/static/{name}", self._static),
+            web.get("/static/{name}", serve_static),
         ]
 
     def _page(
@@ -485,7 +485,7 @@ class Pages:
         if _wants_data(request):
             return _json({"error": str(error), "parameter": error.parameter}, 400)
         words = Words(_language(request))
-        return await self._error(request, 400, words, _said(words, request.query, model, error))
+        return await _error(request, 400, words, _said(words, request.query, model, error))
 
     async def _unknown(self, request: web.Request, error: UnknownAgencyError) -> web.Response:
         if _wants_data(request):
@@ -497,7 +497,7 @@ class Pages:
             key=lambda agency: in_order(agency.name),
         )
         message = words("unknown_agency", code=error.code)
-        return await self._error(request, 404, words, message, alike=alike[:10])
+        return await _error(request, 404, words, message, alike=alike[:10])
 
     async def _not_ready(self, request: web.Request, error: NotReadyError) -> web.Response:
         logger.warning("%s: %s", request.path, error)
@@ -506,7 +506,7 @@ class Pages:
             about = {} if code is None else {"agency": code}
             return _json({"error": f"{error}; try again soon", **about}, 503)
         words = Words(_language(request))
-        answer = await self._error(request, 503, words, words("not_ready"))
+        answer = await _error(request, 503, words, words("not_ready"))
         answer.headers["Retry-After"] = "5"
         return answer
 
@@ -514,36 +514,45 @@ class Pages:
         if _wants_data(request):
             return _json({"error": "internal error; the worker's log says more"}, 500)
         words = Words(_language(request))
-        return await self._error(request, 500, words, words("failed"))
+        return await _error(request, 500, words, words("failed"))
 
-    async def _error(
-        self,
-        request: web.Request,
-        status: int,
-        words: Words,
-        message: str,
-        alike: Iterable[Any] = (),
-    ) -> web.Response:
-        body = await render(
-            "error.html",
-            **_common(request, words),
-            heading=words(f"error_{status}"),
-            message=message,
-            alike=list(alike),
-            agency_path=lambda code: f"/agencies/{quote(code, safe='')}",
-        )
-        return _answer(request, _Made.of(body, "text/html", words.language), status)
 
-    # What pages refer to
+async def serve_static(request: web.Request) -> web.Response:
+    """What pages refer to."""
+    name = request.match_info["name"]
+    if name not in STATIC:
+        raise web.HTTPNotFound
+    answer = _answer(request, _made_static(name))
+    if str(request.rel_url) == static_address(name):
+        answer.headers["Cache-Control"] = "public, max-age=31536000, immutable"
+    return answer
 
-    async def _static(self, request: web.Request) -> web.Response:
-        name = request.match_info["name"]
-        if name not in STATIC:
-            raise web.HTTPNotFound
-        answer = _answer(request, _made_static(name))
-        if str(request.rel_url) == static_address(name):
-            answer.headers["Cache-Control"] = "public, max-age=31536000, immutable"
-        return answer
+
+async def serve_starting(request: web.Request) -> web.Response:
+    """The page of a process that has no figures yet; the browser asks again by itself."""
+    words = Words(_language(request))
+    answer = await _error(request, 503, words, words("starting_page"), words("starting_title"))
+    answer.headers.update({"Retry-After": "5", "Refresh": "5"})
+    return answer
+
+
+async def _error(
+    request: web.Request,
+    status: int,
+    words: Words,
+    message: str,
+    heading: str | None = None,
+    alike: Iterable[Agency] = (),
+) -> web.Response:
+    body = await render(
+        "error.html",
+        **_common(request, words),
+        heading=heading or words(f"error_{status}"),
+        message=message,
+        alike=list(alike),
+        agency_path=lambda code: f"/agencies/{quote(code, safe='')}",
+    )
+    return _answer(request, _Made.of(body, "text/html", words.language), status)
 
 
 def _common(request: web.Request, words: Words) -> dict[str, Any]:

@@ -39,7 +39,7 @@
     try {
       const answer = await fetch(location.href, {
         cache: "no-store", signal: given.signal,
-        headers: mark ? { "If-None-Match": mark } : {},
+        headers: mark ? { Accept: "text/html", "If-None-Match": mark } : { Accept: "text/html" },
       });
       if (answer.status === 200) {
         const text = await answer.text();
