@@ -1,6 +1,7 @@
 """``make screenshots``: every page at both widths, light and dark, in both languages.
 
-With ``--readme`` the two in the README are made of them. The register is that of the scenario ``published``, whole, as of 25 August 2022.
+The register is that of the scenario ``published``, whole, as of 25 August 2022. With ``--readme``
+the two pictures in the README are made of them.
 """
 
 from __future__ import annotations
