@@ -201,19 +201,19 @@ _TEXTS: dict[str, tuple[str, str]] = {
     "recovering": (
         "Đang khôi phục số liệu của {n} cơ quan. Số liệu của các cơ quan này là của lần công bố "
         "gần nhất, nên tổng của cả nước và của nhóm chưa đủ:",
-        "The figures of {n} agencies are being recovered. Theirs are those published last, so the "
-        "totals of the country and of groups are not complete:",
+        "Being recovered ({n}). Shown is what was published last, so the totals of the country and "
+        "of groups are not complete:",
     ),
     "recovering_tag": ("đang khôi phục", "recovering"),
     "incomplete_tag": ("chưa đủ", "incomplete"),
     "unheard": (
         "{n} cơ quan chưa gửi sự kiện nào, nên chưa có số liệu:",
-        "{n} agencies have sent nothing yet, so there are no figures of theirs:",
+        "Nothing has been sent yet, so there are no figures ({n}):",
     ),
     "unheard_tag": ("chưa có dữ liệu", "no data"),
     "silent": (
         "{n} cơ quan không gửi gì từ hơn ba ngày nay:",
-        "{n} agencies have sent nothing for more than three days:",
+        "Nothing has been sent for more than three days ({n}):",
     ),
     "all_silent": (
         "Không có cơ quan nào gửi gì từ hơn ba ngày nay. Sự kiện gần nhất: {at}.",
