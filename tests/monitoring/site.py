@@ -1,11 +1,13 @@
 """Prometheus, Alertmanager, a worker's exposition and a webhook receiver: real ones.
 
-The configuration is the project's own, copied with every duration of it divided by ``SPEED``.
+The configuration is the project's own. ``Pace`` divides every duration of it by one number, also
+those inside of expressions, and those of the programs' own settings.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -15,7 +17,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable
-from datetime import datetime
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,24 +25,54 @@ from typing import Any, NamedTuple
 from streams.kafka.broker import free_port
 
 PROMETHEUS = Path(__file__).parents[2] / "prometheus"
-SPEED = 60
-"""A minute of the configuration is a second here."""
 
-_DURATION = re.compile(
-    r"(scrape_interval|scrape_timeout|evaluation_interval|for|keep_firing_for|group_wait"
+_WAIT = re.compile(
+    r"\b(scrape_interval|scrape_timeout|evaluation_interval|interval|for|keep_firing_for|group_wait"
     r"|group_interval|repeat_interval|resolve_timeout): (\d+)([smhd])\b"
 )
-_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+_RANGE = re.compile(r"\[(\d+)([smhd])(?::(\d+)([smhd]))?\]|\boffset (\d+)([smhd])\b")
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
-def faster(text: str) -> str:
-    """A configuration or rule file with its waits shortened."""
+@dataclass(frozen=True)
+class Pace:
+    """How many times as fast as in earnest everything goes."""
 
-    def shorten(match: re.Match[str]) -> str:
-        name, number, unit = match.groups()
-        return f"{name}: {int(number) * _MS[unit] // SPEED}ms"
+    speed: int
 
-    return _DURATION.sub(shorten, text)
+    def seconds(self, duration: str) -> float:
+        """What ``duration``, as in a configuration ("5m"), lasts here."""
+        return int(duration[:-1]) * _SECONDS[duration[-1]] / self.speed
+
+    def _ms(self, number: str, unit: str) -> str:
+        return f"{int(number) * _SECONDS[unit] * 1000 // self.speed}ms"
+
+    def configuration(self, text: str) -> str:
+        """A configuration or rule file with its waits and its ranges shortened."""
+
+        def of_range(match: re.Match[str]) -> str:
+            number, unit, step, step_unit, offset, offset_unit = match.groups()
+            if offset:
+                return f"offset {self._ms(offset, offset_unit)}"
+            steps = f":{self._ms(step, step_unit)}" if step else ""
+            return f"[{self._ms(number, unit)}{steps}]"
+
+        if self.speed == 1:
+            return text
+        text = _WAIT.sub(lambda wait: f"{wait[1]}: {self._ms(wait[2], wait[3])}", text)
+        return _RANGE.sub(of_range, text)
+
+    @property
+    def flags(self) -> list[str]:
+        """Prometheus' own durations: as they come, but for the outages over which it remembers for
+        how long an alert has been waiting (prometheus.yml says so)."""
+        return [
+            f"--rules.alert.resend-delay={self._ms('1', 'm')}",
+            f"--rules.alert.for-grace-period={self._ms('10', 'm')}",
+            f"--rules.alert.for-outage-tolerance={self._ms('25', 'h')}",
+            f"--query.lookback-delta={self._ms('5', 'm')}",
+            "--enable-feature=expand-external-labels",
+        ]
 
 
 def replaced(text: str, old: str, new: str) -> str:
@@ -81,6 +113,8 @@ class Notification(NamedTuple):
     since_start: float
     """The same in seconds from the start of the receiver."""
     alerts: list[dict[str, Any]]
+    size: int
+    """In bytes."""
 
     def __repr__(self) -> str:
         """What a person wants to see of it where a test fails."""
@@ -95,7 +129,7 @@ class Notification(NamedTuple):
 
 def _subject(alert: dict[str, Any]) -> str:
     labels = alert["labels"]
-    for label in ("scope", "agency"):
+    for label in ("scope", "agency", "desk"):
         if label in labels:
             return str(labels[label])
     return str(labels["alertname"])
@@ -140,15 +174,16 @@ def worker(exposition: Callable[[], str]) -> Server:
 
 
 class Receiver:
-    """Everything that Alertmanager delivered, in order."""
+    """Everything that Alertmanager delivered, in order; ``said`` hears all but heartbeats."""
 
-    def __init__(self) -> None:
+    def __init__(self, said: Callable[[Notification], None] = lambda _: None) -> None:
         self.got: list[Notification] = []
         got, began = self.got, time.monotonic()
 
         class Hook(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                size = int(self.headers["Content-Length"])
+                body = json.loads(self.rfile.read(size))
                 alerts = body["alerts"]
                 by = {
                     status: frozenset(_subject(a) for a in alerts if a["status"] == status)
@@ -156,17 +191,19 @@ class Receiver:
                 }
                 name = body["groupLabels"].get("alertname", "")
                 now = time.monotonic()
-                got.append(
-                    Notification(
-                        receiver=self.path[1:],
-                        alertname=name,
-                        firing=by["firing"],
-                        resolved=by["resolved"],
-                        at=now,
-                        since_start=now - began,
-                        alerts=alerts,
-                    )
+                notification = Notification(
+                    receiver=self.path[1:],
+                    alertname=name,
+                    firing=by["firing"],
+                    resolved=by["resolved"],
+                    at=now,
+                    since_start=now - began,
+                    alerts=alerts,
+                    size=size,
                 )
+                got.append(notification)
+                if notification.receiver != "watchdog":
+                    said(notification)
                 self.send_response(200)
                 self.end_headers()
 
@@ -185,16 +222,25 @@ class Receiver:
 class Process:
     """A program of Debian's packages, run from a directory of the test."""
 
-    def __init__(self, ready_url: str, arguments: list[str], log: Path) -> None:
+    def __init__(
+        self,
+        ready_url: str,
+        arguments: list[str],
+        log: Path,
+        environment: dict[str, str] | None = None,
+    ) -> None:
         self._ready_url = ready_url
         self._arguments = arguments
         self._log = log
+        self._environment = os.environ | (environment or {})
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Return once it answers that it is ready."""
         with self._log.open("ab") as log:
-            self._process = subprocess.Popen(self._arguments, stdout=log, stderr=log)
+            self._process = subprocess.Popen(
+                self._arguments, stdout=log, stderr=log, env=self._environment
+            )
 
         def ready() -> bool:
             assert self._process is not None
@@ -228,7 +274,13 @@ def program(*names: str) -> str | None:
 class Prometheus(Process):
     """Prometheus over ``directory``, which holds prometheus.yml; data is kept there too."""
 
-    def __init__(self, binary: str, directory: Path, *flags: str) -> None:
+    def __init__(
+        self,
+        binary: str,
+        directory: Path,
+        *flags: str,
+        environment: dict[str, str] | None = None,
+    ) -> None:
         self.url = f"http://127.0.0.1:{free_port()}"
         super().__init__(
             f"{self.url}/-/ready",
@@ -241,6 +293,7 @@ class Prometheus(Process):
                 *flags,
             ],
             directory / "prometheus.log",
+            environment,
         )
 
     def query(self, expr: str, at: float | None = None) -> list[tuple[dict[str, str], float]]:
@@ -279,9 +332,3 @@ class Alertmanager(Process):
         return frozenset(
             _subject(alert) for alert in answer if bool(alert["status"]["inhibitedBy"]) == inhibited
         )
-
-    def last_heard(self, alertname: str) -> datetime | None:
-        """When Prometheus last said that this alert fires; None where it is not known to."""
-        question = urllib.parse.urlencode({"filter": f'alertname="{alertname}"'})
-        answer = get_json(f"{self.url}/api/v2/alerts?{question}") or []
-        return max((datetime.fromisoformat(alert["updatedAt"]) for alert in answer), default=None)
