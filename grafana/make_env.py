@@ -28,6 +28,17 @@ _HEAD = """\
 #   - name: pager
 #     webhook_configs:
 #       - url: https://pager.example.org/hoso
+#         send_resolved: false
+#         max_alerts: 20
+#   - name: ministries
+#     email_configs:
+#       - to: bo-nganh@example.vn
+#         headers: {Subject: '{{ template "hoso.subject" . }}'}
+#         html: '{{ template "hoso.html" . }}'
+#         text: '{{ template "hoso.text" . }}'
+#
+# send_resolved: false everywhere (webhooks have true as they come): to Alertmanager an alert is
+# also over when Prometheus is away. What is over, Prometheus says itself.
 #
 # An address of this machine is host.docker.internal here: 127.0.0.1 is the container itself.
 receivers:
@@ -82,6 +93,16 @@ def _names(text: str) -> list[str]:
     return _NAME.findall(found[0])
 
 
+def tells_of_ends(receivers: str) -> bool:
+    """Whether somebody is told that alerts are resolved: all kinds but two tell as they come."""
+    text = re.sub(r"^ *#.*", "", receivers, flags=re.MULTILINE)
+    kinds = re.findall(r"^ +(\w+)_configs:", text, re.MULTILINE)
+    told_not_to = len(re.findall(r"\bsend_resolved: *false\b", text))
+    return "send_resolved: true" in text or told_not_to < sum(
+        kind not in ("email", "slack") for kind in kinds
+    )
+
+
 def workers(env: str) -> int:
     """How many workers a .env asks for."""
     found = re.findall(r"^HOSO_WORKERS=(.*)$", env, re.MULTILINE)
@@ -116,6 +137,12 @@ def main() -> int:
         return 1
     if not re.search(r"^ +[a-z]+_configs:", receivers, re.MULTILINE):
         print("nobody hears of alerts yet: settings/receivers.yml", file=sys.stderr)  # noqa: T201
+    elif tells_of_ends(receivers):
+        print(  # noqa: T201
+            "settings/receivers.yml: without send_resolved: false people are told that all is well"
+            " whenever Prometheus is away",
+            file=sys.stderr,
+        )
     return 0
 
 

@@ -164,7 +164,7 @@ def test_dashboards_are_mounted_where_grafana_is_told_to_look() -> None:
 def test_every_variable_is_in_the_example() -> None:
     used = set(re.findall(r"\$\{(\w+)", (ROOT / "docker-compose.yml").read_text("utf-8")))
     example = (ROOT / ".env.example").read_text("utf-8")
-    assert used == set(re.findall(r"^(\w+)=", example, re.MULTILINE))
+    assert used == set(re.findall(r"^(?:# )?(\w+)=", example, re.MULTILINE))
 
 
 @pytest.fixture
@@ -214,10 +214,16 @@ def test_make_env_puts_the_receivers_into_the_routes(
         )
     )
     assert make_env.main() == 0
+    assert "without send_resolved: false people are told" in capsys.readouterr().err
+    mine.write_text(
+        mine.read_text("utf-8").replace(secret, f"{secret}\n        send_resolved: false")
+    )
+    assert make_env.main() == 0
     assert capsys.readouterr().err == ""
     found = yaml.safe_load(made.read_text("utf-8"))
     (pager,) = (receiver for receiver in found.pop("receivers") if receiver["name"] == "pager")
-    assert pager == {"name": "pager", "webhook_configs": [{"url": secret}]}
+    webhook = {"url": secret, "send_resolved": False}
+    assert pager == {"name": "pager", "webhook_configs": [webhook]}
     assert found == routes, "the routes are the project's"
     assert made.stat().st_ino == inode, "a container would go on with the old file"
     assert mine.stat().st_mode & 0o077 == 0
