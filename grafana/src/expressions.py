@@ -126,28 +126,33 @@ def share(indicator: Indicator, at: At = NOW, period: str = "$period", /, **who:
 def target(indicator: Indicator, at: At = NOW, /, **who: str) -> str:
     """A target, where it applies: of services that is the year, at whose end it is to be reached;
     a share of processed dossiers does not grow, so that it is there in every period."""
-    return _of_the_year(indicator, _selected(recorded.TARGET.name, at, _who(indicator, who)))
+    return _of_the_year(indicator, at, _selected(recorded.TARGET.name, at, _who(indicator, who)))
 
 
 def pace(indicator: Indicator, at: At = NOW, /, **who: str) -> str:
     """Where the share should stand: of services a straight line from 0 on 1 January to the target
     on 31 December, of processed dossiers the target itself. Where the target applies."""
-    return _of_the_year(indicator, _selected(recorded.PACE.name, at, _who(indicator, who)))
+    return _of_the_year(indicator, at, _selected(recorded.PACE.name, at, _who(indicator, who)))
 
 
 def _who(indicator: Indicator, who: Mapping[str, str]) -> dict[str, str]:
     return {**who, "indicator": indicator}
 
 
-def _of_the_year(indicator: Indicator, figure: str) -> str:
+def _of_the_year(indicator: Indicator, at: At, figure: str) -> str:
     if indicator == "online_processed":
         return figure
-    return f"({figure} and on () {_YEAR_IS_CHOSEN})"
+    return f"({figure} and on () {_year_is_chosen(at)})"
 
 
-# No series has two periods, so this is there only when both are the year.
-_YEAR = f'{recorded.SHARE.name}{{period="year",period=~"$period",scope="national"}}'
-_YEAR_IS_CHOSEN = f"group(last_over_time({_YEAR}[25h]))"
+def _year_is_chosen(at: At) -> str:
+    # No series has two periods, so this is there only when both are the year.
+    labels = {"period": "year", "scope": "national"}
+    year = _selected(recorded.SHARE.name, At(at.window or "25h"), labels)
+    return f"group({year.replace('}', _PERIOD, 1)})"
+
+
+_PERIOD = ',period=~"$period"}'
 
 
 _BY_SCOPE = "sum by (scope, kind)"
@@ -244,7 +249,7 @@ def beside(main: str, figure: str) -> str:
 
 def beside_in_a_year(main: str, figure: str) -> str:
     """The same of a figure that other periods than the year do not have; -1 in those."""
-    other = f"((0 * {main} - 1) unless on () {_YEAR_IS_CHOSEN})"
+    other = f"((0 * {main} - 1) unless on () {_year_is_chosen(NOW)})"
     return f"({figure} and on () {main}) or on () {other} or on () ({main} * NaN)"
 
 
