@@ -29,6 +29,7 @@ from grafana.src.panels import (
     MINUTE,
     MINUTES,
     POINTS,
+    REASONS,
     Column,
     Figures,
     Graph,
@@ -240,6 +241,7 @@ def _rejected() -> Graph:
         COUNT,
         daily=True,
         bars=True,
+        colours=REASONS,
         every="1m",
         nothing=Text("chưa có số liệu về sự kiện bị loại", "nothing is known of rejected events"),
     )

@@ -28,6 +28,7 @@ from grafana_foundation_sdk.models.dashboard import (
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
 from grafana.src.texts import AGENCY, GROUPS, Language, Text, agencies
+from schemas.decoder import Reason
 
 WIDTH = 24
 DATASOURCE = DataSourceRef(type_val="prometheus", uid="$datasource")
@@ -104,6 +105,16 @@ LINES: dict[str, Line] = {
     "none": Line("#808080", 1),
 }
 """What a series means → its line."""
+
+_REASON_COLOURS = (
+    *("#1F78C1", "#D55E00", "#00926B", "#B0529B", "#A07C00"),
+    *("#00879E", "#A8633A", "#8A6FD1", "#808080", "#C0392B"),
+)
+REASONS: Mapping[str, tuple[Text, str]] = {
+    reason.value: (Text(reason.value, reason.value), colour)
+    for reason, colour in zip(Reason, _REASON_COLOURS, strict=True)
+}
+"""Why a record was rejected → what it is called, as everywhere, and its colour."""
 
 
 class Query(NamedTuple):

@@ -18,7 +18,8 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models import dashboard as model
 
 from grafana.src import catalogue
-from grafana.src.panels import LINES
+from grafana.src.panels import LINES, REASONS
+from schemas.decoder import Reason
 from streams.metrics import catalogue as metrics
 from tests.grafana.dashboards import FILES, VARIABLES, loaded, name, panels, targets, with_variables
 
@@ -475,6 +476,9 @@ def test_a_meaning_has_one_line_on_every_page_and_in_every_language() -> None:
             names = {target["refId"]: target["legendFormat"] for target in panel["targets"]}
             drawn = {}
             for override in panel["fieldConfig"]["overrides"]:
+                if override["matcher"]["id"] == "byName":  # a label's value
+                    assert override["matcher"]["options"] in REASONS, panel["title"]
+                    continue
                 assert override["matcher"]["id"] == "byFrameRefID", panel["title"]
                 given = {p["id"]: p["value"] for p in override["properties"]}
                 style = (
@@ -506,10 +510,13 @@ _OF_TWO_KINDS = {"vi Cả nhóm", "en The group"}
 
 
 def test_every_line_can_be_seen_on_grafanas_light_and_dark_ground() -> None:
-    for meaning, line in LINES.items():
-        if line.colour != "text":
+    colours = [(meaning, line.colour) for meaning, line in LINES.items()]
+    reasons = [(reason, colour) for reason, (_, colour) in REASONS.items()]
+    assert len({colour for _, colour in reasons}) == len(reasons) == len(Reason)
+    for meaning, colour in colours + reasons:
+        if colour != "text":
             for ground in ("#FFFFFF", "#181B1F"):
-                light, dark = sorted((_luminance(line.colour), _luminance(ground)), reverse=True)
+                light, dark = sorted((_luminance(colour), _luminance(ground)), reverse=True)
                 assert (light + 0.05) / (dark + 0.05) >= 3, (meaning, ground)
 
 
