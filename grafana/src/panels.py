@@ -35,7 +35,7 @@ DATASOURCE = DataSourceRef(type_val="prometheus", uid="$datasource")
 
 _BLUE, _ORANGE, _GREY = "blue", "orange", "text"
 _DAY_AND_AN_HOUR = 25 * 3_600_000.0
-_STATUS_SIZE = 18
+_STATUS_SIZE = 16
 _NOT_THERE = Text("chưa có", "none")
 
 
