@@ -161,7 +161,7 @@ async def _compare(
     )
     about: dict[str, Any] = {"definition": definition, "period": kind, "behind": behind}
     if form == "table":
-        title = f"{kind} to {_day(first.end)} → {_day(last.end)}, {definition}{lacks(behind)}"
+        title = f"{kind} to {_day(first.end)}, then {_day(last.end)}, {definition}{lacks(behind)}"
         print_first_that_fits(_table(changes, title, *narrower) for narrower in _NARROWER)
     elif form == "json":
         dated = about | {"from": _period(first), "to": _period(last)}
@@ -250,7 +250,7 @@ def _table(changes: list[Change], title: str, without: frozenset[str], longest: 
 def _columns(indicator: Indicator, counted: tuple[str, str]) -> Iterator[tuple[str, str, Any]]:
     """What a column is left out by, its heading, and its text of a change."""
     yield "from", f"{counted[0]} %", lambda change: percent(change.before.counts.ratio(indicator))
-    yield "to", "→ %", lambda change: percent(change.after.counts.ratio(indicator))
+    yield "to", "then %", lambda change: percent(change.after.counts.ratio(indicator))
     yield "points", "points", lambda change: _signed_points(change.points(indicator))
     yield "count", counted[0], lambda change: _signed(change.counts(indicator)[0])
     yield "of", counted[1], lambda change: _signed(change.counts(indicator)[1])

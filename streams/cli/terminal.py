@@ -104,7 +104,9 @@ class _Console(Console):
     def render_str(self, text: str, **options: Any) -> Text:
         """As rich, which all strings in a table, a title or a message go through."""
         options |= {"markup": False, "emoji": False, "highlight": False}
-        return super().render_str(plain(text), **options)
+        # As it will be written, so that columns stay aligned: \u1ed9 takes six places.
+        shown = plain(text).encode(self.encoding, "backslashreplace").decode(self.encoding)
+        return super().render_str(shown, **options)
 
 
 def out() -> Console:

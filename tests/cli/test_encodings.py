@@ -40,6 +40,10 @@ def test_figures_are_written_whatever_the_output_takes(
         result = _run(NARROW[narrow], "report", "--format", form)
         assert (result.returncode, result.stderr) == (0, b"")
         assert b"\\u1ed9" in result.stdout  # the o of Nội
+        if form == "table":
+            rows = [line for line in result.stdout.splitlines() if line.startswith(b"|")]
+            assert len(rows) > 90
+            assert len({len(row) for row in rows}) == 1, "columns are aligned"
     narrowed = json.loads(_run(NARROW[narrow], "report", "--format", "json").stdout)
     assert any(row["name"] == "Hà Nội" for row in narrowed["rows"])
 

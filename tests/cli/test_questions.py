@@ -172,7 +172,7 @@ def test_both_days_and_the_difference_in_points_and_counts(hoso: Hoso, register_
     (line,) = (line for line in shown.splitlines() if "H56" in line)
     figures = "50.00 50.00 0.00 0 0 100.00 75.00 -25.00 +2 +3"
     assert " ".join(line.split()) == f"H56 Thanh Hóa {figures}"
-    assert "year to 2022-04-30 → 2022-08-25, mic-2022" in shown
+    assert "year to 2022-04-30, then 2022-08-25, mic-2022" in shown
 
 
 def test_a_share_that_one_of_the_days_lacks_has_no_difference(hoso: Hoso, register_of: Any) -> None:
