@@ -95,7 +95,7 @@ def say_json(value: Any, indent: int | None = None) -> None:
 def say_csv(rows: Iterable[Mapping[str, Any]]) -> None:
     """Print ``rows``, which all have the same columns, to stdout as CSV with a header."""
     for line in csv_lines(rows):
-        click.echo(line, nl=False)
+        sys.stdout.write(line)  # click would write UTF-8 where the output takes ASCII
 
 
 class _Console(Console):
