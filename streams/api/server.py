@@ -21,7 +21,7 @@ from mode import Service
 from yarl import URL
 
 from streams.api.openapi import document
-from streams.api.pages.routes import Pages, system_clock
+from streams.api.pages.routes import Pages, serve_no_page, system_clock
 from streams.api.queries import BadParameterError, IndicatorsQuery, NoQuery, ServicesQuery, read
 from streams.api.worker_view import NotReadyError, WorkerView
 from streams.domain.calendar import PERIOD_KINDS, period_of
@@ -87,6 +87,9 @@ async def _errors_as_json(request: web.Request, handler: Handler) -> web.StreamR
     except web.HTTPException as error:
         if error.status < 400:
             raise
+        browser = "text/html" in request.headers.get("Accept", "")
+        if error.status == 404 and browser and not request.path.startswith("/api/"):
+            return await serve_no_page(request)
         answer = _json({"error": f"{request.path}: {error.reason}"}, error.status)
         if "Allow" in error.headers:
             answer.headers["Allow"] = error.headers["Allow"]

@@ -174,6 +174,17 @@ async def test_an_unknown_agency_is_404_and_those_alike_are_named(
     assert "Cơ quan H56" in (await page(client, "/agencies/co quan", 404)).text
 
 
+async def test_a_path_that_leads_nowhere_is_a_page_for_a_browser_and_json_for_a_program(
+    connect: Connect,
+) -> None:
+    client = await connect(World())
+    browser = {"Accept": "text/html,*/*;q=0.8"}
+    assert "Không có trang này." in (await page(client, "/nowhere", 404, **browser)).text
+    for path, headers in (("/nowhere", {}), ("/api/v1/nowhere", browser)):
+        answer = await client.get(path, headers=headers)
+        assert (answer.status, answer.content_type) == (404, "application/json")
+
+
 async def test_csv_and_json_have_exactly_the_rows_shown(connect: Connect, example: World) -> None:
     client = await connect(example)
     for question in (

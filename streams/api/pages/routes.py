@@ -528,6 +528,12 @@ async def serve_static(request: web.Request) -> web.Response:
     return answer
 
 
+async def serve_no_page(request: web.Request) -> web.Response:
+    """The page of a path that leads nowhere."""
+    words = Words(_language(request))
+    return await _error(request, 404, words, words("no_page"))
+
+
 async def serve_starting(request: web.Request) -> web.Response:
     """The page of a process that has no figures yet; the browser asks again by itself."""
     words = Words(_language(request))

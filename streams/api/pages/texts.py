@@ -127,8 +127,6 @@ _TEXTS: dict[str, tuple[str, str]] = {
     "national": ("Cả nước", "The country"),
     "ministries": ("Bộ, ngành", "Ministries"),
     "provinces": ("Tỉnh, thành phố", "Provinces"),
-    "ministry": ("Bộ, ngành", "Ministry"),
-    "province": ("Tỉnh, thành phố", "Province"),
     "groups": ("Cả nước và hai nhóm", "The country and its two groups"),
     "services_with_dossiers": (
         "Dịch vụ công trực tuyến phát sinh hồ sơ",
@@ -146,7 +144,6 @@ _TEXTS: dict[str, tuple[str, str]] = {
     "counted_online": ("Trực tuyến / tổng số", "Online / all"),
     "missing": ("Còn thiếu", "Missing"),
     "change": ("Từ {day}", "Since {day}"),
-    "change_points": ("điểm phần trăm từ {day}", "points since {day}"),
     "last_event": ("Sự kiện gần nhất", "Last event"),
     "target": ("Mục tiêu", "Target"),
     "no_target": ("chưa giao mục tiêu", "no target assigned"),
@@ -179,8 +176,6 @@ _TEXTS: dict[str, tuple[str, str]] = {
         "số liệu hiện tại, không phải bản đã chốt",
         "current figures, no release",
     ),
-    "live": ("trực tiếp", "live"),
-    "read_at": ("lúc {at}", "at {at}"),
     "stale": (
         "Mất liên lạc với máy chủ từ {at}. Số liệu dưới đây là của lúc đó.",
         "No word from the server since {at}. The figures below are from then.",
@@ -287,7 +282,6 @@ _TEXTS: dict[str, tuple[str, str]] = {
     "services_all": ("Tất cả", "All"),
     "services_without": ("Chưa có hồ sơ trực tuyến", "Without online dossiers"),
     "services_with": ("Có hồ sơ trực tuyến", "With online dossiers"),
-    "service": ("Dịch vụ", "Service"),
     "service_name": ("Tên dịch vụ", "Name"),
     "online_dossiers": ("Hồ sơ trực tuyến", "Online dossiers"),
     "first_day": ("Ngày đầu", "First day"),
@@ -302,7 +296,6 @@ _TEXTS: dict[str, tuple[str, str]] = {
     ),
     "code": ("Mã", "Code"),
     "name": ("Tên", "Name"),
-    "why_title": ("Từ sự kiện đến con số", "From events to figures"),
     "why_lead": (
         "Mỗi con số được viết ra đủ: công thức, số liệu hôm nay, căn cứ, và các cơ quan cộng lại "
         "thành nó.",
@@ -310,8 +303,6 @@ _TEXTS: dict[str, tuple[str, str]] = {
         "agencies that add up to it.",
     ),
     "scope": ("Phạm vi", "Scope"),
-    "formula": ("Công thức", "Formula"),
-    "numbers": ("Số liệu", "Numbers"),
     "source": ("Căn cứ", "The rule’s source"),
     "exact": (
         "Tính bằng phân số chính xác; chỉ làm tròn khi viết ra.",
@@ -407,5 +398,4 @@ _TEXTS: dict[str, tuple[str, str]] = {
         "Tính từ sự kiện do các cổng dịch vụ công gửi; mọi bảng đều tải về được dạng CSV và JSON.",
         "Counted from the events that portals send; every table is CSV and JSON, too.",
     ),
-    "printed": ("Địa chỉ", "Address"),
 }
