@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from fractions import Fraction
+from functools import lru_cache
 
 from markupsafe import Markup, escape
 
@@ -59,6 +60,8 @@ class Written:
         """A whole number."""
         if value is None:
             return NOTHING
+        if 0 <= value < 1000 and not signed:
+            return str(value)
         text = self._number(f"{abs(value):,}")
         if value < 0:
             return f"−{text}"
@@ -79,7 +82,7 @@ class Written:
 
     def iso_day(self, text: str | None) -> str:
         """A day that is given as YYYY-MM-DD."""
-        return NOTHING if text is None else self.day(date.fromisoformat(text).toordinal())
+        return NOTHING if text is None else _iso_day(self, text)
 
     def short_day(self, day: int) -> str:
         """A day without its year."""
@@ -117,6 +120,11 @@ class Written:
 
     def _percent(self, text: str) -> str:
         return f"{self._number(text)} %" if self.language == "vi" else f"{self._number(text)}%"
+
+
+@lru_cache(maxsize=4096)
+def _iso_day(written: Written, text: str) -> str:
+    return written.day(date.fromisoformat(text).toordinal())
 
 
 def isolated(name: str) -> Markup:
