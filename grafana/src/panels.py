@@ -349,6 +349,9 @@ class Figures(NamedTuple):
     """Whether the values' names are shown; one alone has the panel's title."""
     nothing: Text = Text("chưa đủ số liệu, xem dòng đầu trang", "no figure, see the first line")
     """What it means if no value is there."""
+    lacking: Text | None = _NOT_THERE
+    """What is said of a value that is NaN, beside others that are there; where none is, it would
+    come before ``nothing``."""
 
     def build(self, language: Language) -> dashboard.Panel:
         panel = (
@@ -371,7 +374,7 @@ class Figures(NamedTuple):
         )
         if self.unit.decimals is not None:
             panel = panel.decimals(self.unit.decimals)
-        mappings = [_missing_as(_NOT_THERE.of(language))]
+        mappings = [_missing_as(self.lacking.of(language))] if self.lacking else []
         if self.state:
             mappings.insert(0, self.state.mapping(language))
         if self.words:
@@ -383,7 +386,7 @@ class Figures(NamedTuple):
             if query.unit:
                 own = _unit_properties(query.unit, language)
             if query.values:
-                own.append(_property("mappings", [_texts(query.values, language), mappings[-1]]))
+                own.append(_property("mappings", [_texts(query.values, language), *mappings[-1:]]))
             if own:
                 panel = panel.override_by_query(_letter(index), own)
         return panel.build()

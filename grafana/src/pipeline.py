@@ -38,6 +38,8 @@ DESCRIPTION = Text(
 
 _CHOSEN = 'job=~"$job",instance=~"$instance"'
 _NOBODY = Text("✘ không tiến trình nào chạy", "✘ no worker is up")
+_NEVER = Text("✘ chưa thu thập tiến trình nào", "✘ no worker was ever scraped")
+_NONE = Text("không bản ghi nào, hoặc chưa thu thập gì", "none, or nothing is scraped")
 _LAG_LIMIT = 1000
 """Of hoso:figures_fresh:bool and HosoLagRising."""
 _BLUE, _ORANGE, _GREY, _PURPLE, _YELLOW = "blue", "orange", "text", "purple", "yellow"
@@ -56,7 +58,8 @@ def _counted(name: str, window: str) -> str:
     return f"sum_over_time({_recorded(f'instance:hoso_{name}:count')}[{window}])"
 
 
-_LAG = _recorded("topic:hoso_consumer_lag:sum", 'job=~"$job"')
+_OF_JOB = 'job=~"$job"'
+_LAG = _recorded("topic:hoso_consumer_lag:sum", _OF_JOB)
 _SOMEBODY = f"count({_own(metrics.READY)})"
 """While a chosen worker is seen."""
 _SHOWN = series(metrics.SERVICES_LISTED, level="4")
@@ -124,7 +127,8 @@ _WORKERS = Figures(
         Query(f"sum({_own(metrics.READY)}) or 0 * count({_UP})", Text("sẵn sàng", "ready")),
     ],
     COUNT,
-    nothing=Text("✘ chưa thu thập tiến trình nào", "✘ no worker was ever scraped"),
+    nothing=_NEVER,
+    lacking=None,
     width=8,
 )
 
@@ -144,6 +148,7 @@ _TOP: tuple[Panel, ...] = (
         ],
         COUNT,
         words=_health,
+        lacking=None,
         width=8,
         height=4,
     ),
@@ -157,6 +162,7 @@ _TOP: tuple[Panel, ...] = (
         [Query(f"1000 * max({series(metrics.AS_OF)})", Text("ngày tính", "as of"))],
         DAY,
         nothing=_NOBODY,
+        lacking=None,
         width=8,
         height=4,
     ),
@@ -181,6 +187,7 @@ _TOP: tuple[Panel, ...] = (
         COUNT,
         CONSISTENT,
         nothing=_NOBODY,
+        lacking=None,
         width=8,
         height=4,
     ),
@@ -201,6 +208,7 @@ _TOP: tuple[Panel, ...] = (
         ],
         COUNT,
         nothing=Text("✘ có phân vùng không ai nhận", "✘ a partition has no owner"),
+        lacking=None,
         width=5,
         height=4,
     ),
@@ -215,6 +223,7 @@ _TOP: tuple[Panel, ...] = (
         [Query(f"max({series(metrics.BEHIND)})", Text("bản ghi", "records"))],
         COUNT,
         nothing=Text("✘ không biết được", "✘ cannot be told"),
+        lacking=None,
         width=5,
         height=4,
     ),
@@ -232,6 +241,7 @@ _TOP: tuple[Panel, ...] = (
         ],
         COUNT,
         nothing=_NOBODY,
+        lacking=None,
         width=6,
         height=4,
     ),
@@ -274,7 +284,7 @@ _EVENTS: tuple[Panel, ...] = (
         ),
         [
             Query(
-                f"sum by (outcome) ({_recorded('instance:hoso_events:rate5m')})",
+                f"sum by (outcome) ({_recorded('instance_outcome:hoso_events:rate5m')})",
                 _same("{{outcome}}"),
             )
         ],
@@ -288,7 +298,12 @@ _EVENTS: tuple[Panel, ...] = (
             "Bản ghi mỗi giây, trung bình năm phút.",
             "Records a second, over five minutes.",
         ),
-        [Query(f"sum by (topic) ({_recorded('instance:hoso_events:rate5m')})", _same("{{topic}}"))],
+        [
+            Query(
+                f"sum by (topic) ({_recorded('instance_topic:hoso_events:rate5m')})",
+                _same("{{topic}}"),
+            )
+        ],
         RATE,
         nothing=_NOBODY,
     ),
@@ -306,7 +321,7 @@ _EVENTS: tuple[Panel, ...] = (
         nothing=_NOBODY,
     ),
     Graph(
-        Text("Số liệu còn thiếu", "Figures lack"),
+        Text("Số liệu còn thiếu, theo thời gian", "Figures lack, over time"),
         Text(
             "Bản ghi mà broker có, còn số liệu của cả nước chưa có. Chỗ trống: không biết được.",
             "Records that the brokers have and the country's figures lack. A gap: it cannot be "
@@ -315,6 +330,7 @@ _EVENTS: tuple[Panel, ...] = (
         [Query(f"max({series(metrics.BEHIND)})", Text("bản ghi", "records"))],
         COUNT,
         limit=_LAG_LIMIT,
+        colours={name: (Text("bản ghi", "records"), _BLUE) for name in ("bản ghi", "records")},
         nothing=Text("✘ không biết được", "✘ cannot be told"),
     ),
 )
@@ -336,7 +352,7 @@ _LOST: tuple[Panel, ...] = (
         COUNT,
         bars=True,
         every="1m",
-        nothing=Text("✔ không bản ghi nào", "✔ none"),
+        nothing=_NONE,
     ),
     Graph(
         Text("Bảo toàn: bị loại và trong dead-letters", "Conservation: rejected and dead-lettered"),
@@ -358,7 +374,7 @@ _LOST: tuple[Panel, ...] = (
                 Text("Trong dead-letters", "In the dead letters"),
             ),
             Query(
-                f"sum(max by (topic, partition) (abs({_own(metrics.CONSERVATION)})))",
+                f"sum({_recorded('job:hoso_conservation_difference:sum', _OF_JOB)})",
                 Text("Không giải thích được", "Unexplained"),
             ),
         ],
@@ -387,12 +403,12 @@ _LOST: tuple[Panel, ...] = (
                 "topk(20, label_replace(sum by (agency, reason) "
                 f'({_counted("events_rejected", "$__range")}), "agency", "?", "agency", ""))',
                 COUNT,
-                width=90,
+                width=110,
             )
         ],
         also=[("reason", Text("Lý do", "Reason"))],
         also_width=160,
-        nothing=Text("✔ không bản ghi nào", "✔ none"),
+        nothing=_NONE,
         width=12,
     ),
     Graph(
@@ -407,32 +423,34 @@ _LOST: tuple[Panel, ...] = (
         COUNT,
         bars=True,
         every="1m",
-        nothing=Text("✔ không bản ghi nào", "✔ none"),
+        nothing=_NONE,
         height=12,
     ),
 )
 
 
-def _quantiles() -> Graph:
-    buckets = _recorded("instance:hoso_batch_seconds_bucket:rate5m")
-    return Graph(
-        Text("Thời gian một lô", "Chunk time"),
-        Text(
-            "Từ khi nhận một lô bản ghi đến khi mọi dòng của nó được Kafka xác nhận.",
-            "From a chunk of records handed over to all its rows acknowledged by Kafka.",
-        ),
-        [
-            Query(f"histogram_quantile({q}, sum by (le) ({buckets}))", _same(f"p{round(q * 100)}"))
-            for q in (0.5, 0.95, 0.99)
-        ],
-        SECONDS,
-        colours={
-            f"p{number}": (_same(f"p{number}"), colour)
-            for number, colour in ((50, _BLUE), (95, _YELLOW), (99, _ORANGE))
-        },
-        nothing=_NOBODY,
-    )
-
+_CHUNK_TIME = Graph(
+    Text("Thời gian một lô", "Chunk time"),
+    Text(
+        "Từ khi nhận một lô bản ghi đến khi mọi dòng của nó được Kafka xác nhận, năm phút qua, của "
+        "tiến trình chậm nhất. Chỗ trống: không có lô nào.",
+        "From a chunk of records handed over to all its rows acknowledged by Kafka, over five "
+        "minutes, of the slowest worker. A gap: there was no chunk.",
+    ),
+    [
+        Query(
+            f"max by (quantile) ({_recorded('instance:hoso_batch_seconds:quantile5m')})",
+            _same("{{quantile}}"),
+        )
+    ],
+    SECONDS,
+    colours={
+        "0.5": (_same("p50"), _BLUE),
+        "0.95": (_same("p95"), _YELLOW),
+        "0.99": (_same("p99"), _ORANGE),
+    },
+    nothing=_NOBODY,
+)
 
 _PER_WORKER: tuple[Panel, ...] = (
     Heading(Text("Tiến trình", "Workers"), collapsed=True),
@@ -445,6 +463,7 @@ _PER_WORKER: tuple[Panel, ...] = (
         [Query(_UP, _same("{{instance}}"))],
         COUNT,
         state=UP,
+        nothing=_NEVER,
     ),
     Graph(
         Text("Sẵn sàng", "Ready"),
@@ -465,8 +484,7 @@ _PER_WORKER: tuple[Panel, ...] = (
         ),
         [
             Query(
-                f"count by (instance) ({_own(metrics.CONSUMER_LAG, topic='~.*submissions')} "
-                f"and on (job, instance) {_UP} == 1)",
+                f"{_recorded('instance:hoso_partitions:count')} and on (job, instance) {_UP} == 1",
                 _same("{{instance}}"),
             )
         ],
@@ -481,15 +499,14 @@ _PER_WORKER: tuple[Panel, ...] = (
         ),
         [
             Query(
-                f"count by (instance) ({_own(metrics.SERVICES_LISTED, level='4')} "
-                f"and on (job, instance) {_UP} == 1)",
+                f"{_recorded('instance:hoso_agencies:count')} and on (job, instance) {_UP} == 1",
                 _same("{{instance}}"),
             )
         ],
         COUNT,
         nothing=_NOBODY,
     ),
-    _quantiles(),
+    _CHUNK_TIME,
     Table(
         Text("Im lặng lâu nhất", "Longest silent"),
         Text(

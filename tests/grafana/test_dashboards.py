@@ -305,7 +305,8 @@ def test_dashboard_linters_rules_hold(path: Path) -> None:
         # target-job-rule: every selector has it.
         if target.panel not in free:
             selectors = re.findall(
-                r"(?<![\w:])(?:(?:instance|topic):)?(?:hoso_[\w:]+|up)\{[^}]*\}", target.expression
+                r"(?<![\w:])(?:(?:instance\w*|topic|job):)?(?:hoso_[\w:]+|up)\{[^}]*\}",
+                target.expression,
             )
             assert selectors, target.panel
             assert all('job=~"$job"' in selector for selector in selectors), target.panel

@@ -40,7 +40,8 @@ REJECTED = {"future_time": 5, "not_json": 3}
 AGENCIES = 91
 _OF_THE_PIPELINE = (
     "up|hoso_(ready|consumer_lag|behind_records|conservation_difference|services_listed)"
-    "|(instance|topic):.+:(rate5m|sum)"
+    "|(instance_outcome|instance_topic|topic|job):.+:(rate5m|sum)"
+    "|instance:hoso_(partitions|agencies):count|instance:hoso_batch_seconds:quantile5m"
 )
 HOURS = 7
 """That the pipeline's page shows, and one."""
@@ -166,7 +167,10 @@ class _Recorder:
         self._wait_for('ALERTS{alertstate="firing",alertname="HosoWorkerDown"}')
         # What the rules record is as old as their last evaluation.
         ago = " offset 11s"
-        self._wait_for(f"{_every_agency(ago)} and on () min(hoso_ready{ago}) == 1")
+        self._wait_for(
+            f"{_every_agency(ago)} and on () min(hoso_ready{ago}) == 1"
+            f" and on () count((up{ago}) == 0) == 1"
+        )
         self._now("worker dead")
 
         self._workers.pop(first).kill()
@@ -238,14 +242,14 @@ class _Recorder:
             )
 
     def _repeat(self, selector: str, every: int, hours: int) -> None:
-        """Write what these series show now as what they showed all the hours before: workers are
-        not run for weeks here."""
+        """Write what these series showed when all was normal as what they showed all the hours
+        before: workers are not run for weeks here."""
         assert self._prometheus is not None
         # On the hour, as a subquery asks: an instant sees a sample for five minutes only.
         last = int(time.time()) // every * every
         times = range(last - hours * 3600, last, every)
         families: dict[str, list[str]] = {}
-        for series in self._prometheus.query(selector):
+        for series in self._prometheus.query(selector, self.moments["normal"]):
             name = series["metric"].pop("__name__")
             labels = ",".join(f'{label}="{value}"' for label, value in series["metric"].items())
             shown = f"{name}{{{labels}}} {series['value'][1]}"
