@@ -46,6 +46,7 @@ TOGETHER = (
         "tests/simulator/test_live.py::test_dossiers_and_services_are_not_those_of_the_published",
     ),
     ("tests/grafana/test_queries.py",),  # a register with all of it, and its Prometheus
+    ("tests/grafana/look/test_look.py",),  # pictures of one, in one browser
     (f"{_MINUTE}[embedded",),
     (f"{_MINUTE}[apache",),
 )
