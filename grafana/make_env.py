@@ -130,6 +130,11 @@ def main() -> int:
             "alertmanager.yml": with_receivers(config, receivers),
             "workers.yml": workers_rule(env),
         }.items():
+            if (settings / name).is_dir():
+                raise EnvError(
+                    f"settings/{name}: a directory, as docker makes one for a file that is not "
+                    "there yet: docker compose down, remove it, and make env again"
+                )
             (settings / name).write_text(text, encoding="utf-8")
             (settings / name).chmod(0o644)
     except EnvError as error:

@@ -267,6 +267,14 @@ def test_make_env_refuses_what_is_no_number_of_workers(
     assert f"found {number!r}" in capsys.readouterr().err
 
 
+def test_make_env_says_what_to_do_where_docker_was_started_before_it(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (project / "settings" / "alertmanager.yml").mkdir(parents=True)
+    assert make_env.main() == 1
+    assert "settings/alertmanager.yml: a directory" in capsys.readouterr().err
+
+
 def test_env_is_never_committed() -> None:
     ignored = (ROOT / ".gitignore").read_text("utf-8").splitlines()
     assert {"/.env", "/settings/"} <= set(ignored)
