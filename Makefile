@@ -28,7 +28,7 @@ test: $(READY) ## Run every test; what failed is said again at the end
 	$(SUITE) --numprocesses $(JOBS) --dist loadgroup
 
 test-once-more: $(READY) # What failed has a second chance, alone
-	$(SUITE) --once-more --minutes 28 --numprocesses $(JOBS) --dist loadgroup
+	$(SUITE) --once-more --minutes 33 --numprocesses $(JOBS) --dist loadgroup
 
 check: $(READY) ## Lint, formatting, types, import contracts
 	$(BIN)/ruff check .
