@@ -277,9 +277,7 @@ class Graph(NamedTuple):
             .min(0)
             .thresholds(_neutral() if self.limit is None else _limit(self.limit))
             .color_scheme(
-                dashboard_builder.FieldColor().mode(
-                    dashboard.FieldColorModeId.PALETTE_CLASSIC_BY_NAME
-                )
+                dashboard_builder.FieldColor().mode(dashboard.FieldColorModeId.PALETTE_CLASSIC)
             )
             .line_width(2)
             .fill_opacity(80 if self.bars else 15 if self.stacked else 0)
