@@ -165,8 +165,8 @@ class _Recorder:
 
         self._workers.pop(second).kill()
         self._wait_for('ALERTS{alertstate="firing",alertname="HosoWorkerDown"}')
-        # What the rules record is as old as their last evaluation.
-        ago = " offset 11s"
+        # Rules record at their evaluation only, and a graph has a point every 15 seconds.
+        ago = " offset 16s"
         self._wait_for(
             f"{_every_agency(ago)} and on () min(hoso_ready{ago}) == 1"
             f" and on () count((up{ago}) == 0) == 1"

@@ -79,6 +79,7 @@ def look_at(past: Past, log: Path) -> Looked:
         for moment, pages in MOMENTS.items()
     }
     shots["90 days"] = [Shot(_PIPELINE, past.moments["normal"])]
+    shots["half an hour"] = [Shot(_PIPELINE, past.moments["worker dead"], since="now-30m")]
     prometheus = past.prometheus()
     try:
         with Viewer(prometheus.port, log) as viewer:
@@ -236,7 +237,7 @@ def test_rejected_events_are_counted_the_first_ones_too(looked: Looked) -> None:
 
 
 def test_a_killed_worker_changes_no_figure_and_owns_no_partition(looked: Looked) -> None:
-    partitions = _panel(looked.drawn["worker dead"], _PIPELINE, "Phân vùng theo tiến trình")
+    partitions = _panel(looked.drawn["half an hour"], _PIPELINE, "Phân vùng theo tiến trình")
     assert sorted(line["now"] is None for line in partitions["lines"]) == [False, True]
     for page in ("vi/nation", "vi/ministries", "vi/provinces"):
         assert _figures(looked.drawn["worker dead"], page) == _figures(looked.drawn["normal"], page)
