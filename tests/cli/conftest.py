@@ -23,6 +23,8 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         if name.startswith("HOSO_") and name != "HOSO_TEST_BROKERS":
             monkeypatch.delenv(name)
     monkeypatch.setenv("HOSO_BROKERS", "127.0.0.1:1")
+    # Two demos at a time would both find the usual port free.
+    monkeypatch.setenv("HOSO_WEB_PORT", "0")
     level = logging.getLogger().level
     yield
     logging.getLogger().setLevel(level)

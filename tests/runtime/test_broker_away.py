@@ -152,7 +152,7 @@ def test_the_ports_of_a_worker_may_be_ipv6(embedded_broker: Broker, tmp_path: Pa
     )
     try:
         deadline = time.monotonic() + 30
-        while f"metrics and API: http://[::1]:{port}/" not in worker.log:
+        while f"serving http://[::1]:{port}/" not in worker.log:
             assert worker.alive, worker.log
             assert time.monotonic() < deadline, worker.log
             time.sleep(0.1)
