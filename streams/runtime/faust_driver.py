@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
 import faust
@@ -90,6 +91,9 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # F
     _records_at = -_QUIET_SECONDS
     _wait_ms = IDLE_FETCH_MS
     _epochs: Mapping[tuple[str, int], int]
+    _left: Mapping[tuple[str, int], int] = MappingProxyType({})
+    """Where the last fetch has left each partition, or a seek since. aiokafka moves a position that
+    the log has lost between fetches as well, and tells nobody: here it is known."""
 
     def _create_consumer(self, loop: asyncio.AbstractEventLoop) -> Any:
         # Faust reads uncommitted records unless it also writes in transactions (exactly_once).
@@ -108,6 +112,7 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # F
         consumer = self._ensure_consumer()
         if tp in consumer.assignment():
             consumer.seek(tp, offset)
+            self._left = {**self._left, tp: offset}
 
     def highwater(self, tp: TP) -> Any:
         """How far the partition can be read: what an open transaction holds back is no backlog."""
@@ -150,7 +155,9 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # F
     ) -> Any:
         # Runs in the thread that also fills the fetcher, so nothing changes meanwhile.
         leave_as_unpacked(consumer)
-        before = positions(consumer)
+        before = dict(positions(consumer))
+        for tp in self._left.keys() & consumer.assignment():
+            before[tp] = min(self._left[tp], before.get(tp, self._left[tp]))
         try:
             records = await super()._fetch_records(consumer, active_partitions, *args, **kwargs)
         except TopicAuthorizationFailedError:
@@ -163,6 +170,7 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # F
             self.app.driven.fatal(may_not_join(self.app.conf.id))
             raise
         after = positions(consumer)
+        self._left = {**before, **after}
         fetched = {}
         for tp in records.keys() | (after.keys() & active_partitions):
             some = records.get(tp, ())

@@ -11,6 +11,8 @@ import pytest
 from faust.types import TP
 from prometheus_client import CollectorRegistry
 
+from streams.processing.source_cursor import Fetched
+from streams.runtime import faust_driver
 from streams.runtime.app import Worker
 from streams.settings import load
 
@@ -90,3 +92,33 @@ async def test_a_seek_is_made_in_the_thread_that_fetches(
     ((tp, offset, ident),) = sought
     assert (tp, offset) == (PROCESSED, 7)
     assert ident != threading.get_ident()
+
+
+@pytest.mark.parametrize("at_the_start", [{}, {PROCESSED: 8}], ids=["under way", "done"])
+async def test_records_that_a_reset_between_two_fetches_passed_over_are_told(
+    at_the_start: dict[TP, int], told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of a backlog was removed: nothing is left to fetch that would show where it began."""
+
+    class Consumer:
+        def assignment(self) -> set[TP]:
+            return {PROCESSED}
+
+        def seek(self, tp: TP, offset: int) -> None:
+            assert (tp, offset) == (PROCESSED, 1)
+
+    places = iter([at_the_start, {PROCESSED: 8}, {PROCESSED: 8}, {PROCESSED: 8}])
+    consumer, thread = Consumer(), told.consumer._thread
+
+    async def nothing(*_: Any, **__: Any) -> dict[TP, list[Any]]:
+        return {}
+
+    monkeypatch.setattr(thread, "_ensure_consumer", lambda: consumer)
+    monkeypatch.setattr(thread, "_epochs", {}, raising=False)
+    monkeypatch.setattr(faust_driver, "leave_as_unpacked", lambda _: None)
+    monkeypatch.setattr(faust_driver, "positions", lambda _: next(places))
+    monkeypatch.setattr(faust_driver.driver.AIOKafkaConsumerThread, "_fetch_records", nothing)
+    await thread.seek_here(PROCESSED, 1)
+    fetched = await thread._fetch_records(consumer, {PROCESSED})
+    assert fetched == {PROCESSED: Fetched(1, 8, ())}
+    assert await thread._fetch_records(consumer, {PROCESSED}) == {}  # and once only
